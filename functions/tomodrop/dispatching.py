@@ -1,0 +1,111 @@
+"""Dispatch: plan the windows that have settled, and make a transform job for each waiting part."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from tomodrop import keys, objects
+from tomodrop.batches import Batches, Part
+from tomodrop.clients import App
+from tomodrop.keys import JobName
+from tomodrop.live_model import LiveModel, read_live_model, read_model_record
+from tomodrop.objects import error_code
+from tomodrop.slices import IndexLine, by_upload, read_lines, write_lines
+from tomodrop.transform_jobs import transform_manifest, transform_request
+from tomodrop.windows import is_settled
+
+logger = Logger(child=True)
+
+# The account's quota is used up, or the API is busy: the part stays READY and waits its turn.
+_WAIT_CODES = frozenset({"ResourceLimitExceeded", "ThrottlingException", "Throttling"})
+
+
+@dataclass(frozen=True)
+class Dispatched:
+    """What one invocation did: counts of windows planned, jobs made, parts still waiting."""
+
+    windows: int = 0
+    jobs: int = 0
+    waiting: int = 0
+
+
+def dispatch(app: App, now: datetime) -> Dispatched:
+    """Plan settled windows, then make jobs while there is a live model and quota."""
+    batches = Batches(app.table)
+    settled = [batch for batch in batches.windows() if _is_settled(app, batch, now)]
+    for batch in settled:
+        plan_window(app, batches, batch)
+    ready = list(batches.ready())
+    model = read_live_model(app) if ready else None
+    jobs = _submit_all(app, batches, ready, model) if model else 0
+    done = Dispatched(windows=len(settled), jobs=jobs, waiting=len(ready) - jobs)
+    logger.info("dispatched", extra=asdict(done) | {"has_model": bool(model or not ready)})
+    return done
+
+
+def _is_settled(app: App, batch: str, now: datetime) -> bool:
+    settings = app.settings
+    return is_settled(batch, now, settings.window_seconds, settings.intake_timeout_seconds)
+
+
+def plan_window(app: App, batches: Batches, batch: str) -> int:
+    """Cut a settled window into parts. Its index cannot change, so a repeat plans the same."""
+    work = app.settings.work_bucket
+    lines: list[IndexLine] = []
+    for key in objects.keys_under(app.s3, work, keys.batch_index(batch)):
+        lines.extend(read_lines(objects.read(app.s3, work, key)))
+    parts = pack(lines, app.settings.max_slices_per_job)
+    for number, part_lines in enumerate(parts):
+        part = f"{number:04d}"
+        slices_key = keys.part_slices(batch, part, attempt=1)
+        objects.write(app.s3, work, slices_key, write_lines(part_lines), "application/jsonl")
+        batches.add_part(Part(batch, part, "READY", 1, slices_key))
+    batches.close_window(batch, len(parts))
+    return len(parts)
+
+
+def pack(lines: list[IndexLine], max_slices: int) -> list[list[IndexLine]]:
+    """Parts of at most `max_slices` slices; the slices of one upload stay together.
+
+    An upload with more slices than that is a part of its own.
+    """
+    parts: list[list[IndexLine]] = []
+    for slices in by_upload(lines).values():
+        if not parts or len(parts[-1]) + len(slices) > max_slices:
+            parts.append([])
+        parts[-1].extend(slices)
+    return parts
+
+
+def _submit_all(app: App, batches: Batches, ready: list[Part], model: LiveModel) -> int:
+    for made, part in enumerate(ready):
+        try:
+            submit_part(app, batches, part, model)
+        except ClientError as error:
+            if error_code(error) not in _WAIT_CODES:
+                raise
+            logger.info("no room for another job yet", extra={"code": error_code(error)})
+            return made
+    return len(ready)
+
+
+def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> None:
+    """Make the part's transform job. A job of that name exists already: that is success."""
+    job = JobName(app.settings.job_name_prefix, part.batch, part.part, part.attempt)
+    work = app.settings.work_bucket
+    lines = read_lines(objects.read(app.s3, work, part.slices_key))
+    manifest = transform_manifest(work, part.batch, [line.slice_id for line in lines])
+    objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
+    try:
+        app.sagemaker.create_transform_job(
+            **transform_request(app.settings, job, model.model_name)
+        )
+    except ClientError as error:
+        if error_code(error) != "ResourceInUse":
+            raise
+        # Made by an invocation that did not come to note it; it may run on an earlier model.
+        made = app.sagemaker.describe_transform_job(TransformJobName=str(job))
+        model = read_model_record(app, made["ModelName"])
+    batches.submit(part, str(job), model.model_dump(mode="json"))

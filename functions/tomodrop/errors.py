@@ -1,0 +1,55 @@
+"""Every error this package raises on purpose.
+
+TomodropError
+├── SettingsError      the environment of a function is incomplete or out of bounds
+├── EventError         an event is not what this function is subscribed to
+├── UploadRejected     an upload cannot be classified: becomes a rejection JSON, never a retry
+├── UploadGone         an upload was deleted before it was read: nothing to answer
+├── AnswerError        an output object of a transform job is not a prediction
+├── WindowClosedError  a window was dispatched before this invocation finished: take the next one
+└── TrainingDataError  the labelled set cannot be trained on yet
+
+Anything else propagates, so that the platform's retries and dead-letter queues do their work.
+"""
+
+
+class TomodropError(Exception):
+    """Root of the tree. The text says what, which value, and what to do."""
+
+
+class SettingsError(TomodropError):
+    """One or more environment variables are missing or out of bounds; all are named at once."""
+
+
+class EventError(TomodropError):
+    """An event that this function cannot have been subscribed to, or a job that is not ours."""
+
+
+class UploadRejected(TomodropError):
+    """An upload that can never be classified.
+
+    `code` is stable and for programs, `message` says what is wrong, `remedy` what to do. None of
+    the three may quote the file's own text: it can hold a patient's name.
+    """
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(f"{code}: {message} {remedy}")
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+
+
+class UploadGone(TomodropError):
+    """The version an event names can no longer be read."""
+
+
+class AnswerError(TomodropError):
+    """A transform output that is empty, truncated, not finite, or of the wrong class count."""
+
+
+class WindowClosedError(TomodropError):
+    """The window was planned already; an index part written to it now would never be read."""
+
+
+class TrainingDataError(TomodropError):
+    """The labelled set lacks a class, a group or any slice of the current normaliser."""

@@ -1,0 +1,124 @@
+"""Where everything lies: the one place that builds and reads object keys and job names.
+
+uploads      incoming/<path>                      labelled/<class>/<group>/<file>
+work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…   training/<job>/…
+predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…   models/<job>/…
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from tomodrop.errors import EventError
+
+INCOMING = "incoming/"
+LABELLED = "labelled/"
+PREDICTIONS = "predictions/"
+REJECTED = "rejected/"
+DATASET_INDEX = "dataset/index/"
+DATASET_SLICES = "dataset/slices/"
+BATCHES = "batches/"
+TRAINING = "training/"
+MODELS = "models/"
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: 1,024 bytes of UTF-8
+MAX_KEY_BYTES = 1024
+
+_JOB_NAME = re.compile(r"^(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>\d+)$")
+
+
+@dataclass(frozen=True)
+class JobName:
+    """A transform job's name, taken apart: deterministic in (batch, part, attempt)."""
+
+    prefix: str
+    batch: str
+    part: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.prefix}-{self.batch}-{self.part}-{self.attempt}"
+
+
+def parse_job_name(name: str, prefix: str) -> JobName:
+    """Take a transform job's name apart.
+
+    Raises
+    ------
+    EventError
+        The name was not made by this stack.
+    """
+    match = _JOB_NAME.match(name)
+    if not match or match["prefix"] != prefix:
+        message = f"'{name}' is not a transform job of this stack (prefix '{prefix}')"
+        raise EventError(message)
+    return JobName(prefix, match["batch"], match["part"], int(match["attempt"]))
+
+
+def upload_id(key: str, version_id: str, etag: str) -> str:
+    """32 hex digits that name one version of one upload, the same on every delivery.
+
+    Buckets without versioning give no version id (or "null"); there the ETag tells versions apart.
+    """
+    version = version_id if version_id not in ("", "null") else f"etag:{etag}"
+    return hashlib.sha256(f"{key}\0{version}".encode()).hexdigest()[:32]
+
+
+def slice_id(upload: str, index: int) -> str:
+    """Name of slice `index` (from 0) of an upload, unique in the whole work bucket."""
+    return f"{upload}-{index:05d}"
+
+
+def part_id(upload_ids: list[str]) -> str:
+    """Name of an index part: the same uploads give the same part, so a repeat overwrites itself."""
+    return hashlib.sha256("\n".join(sorted(upload_ids)).encode()).hexdigest()[:32]
+
+
+def batch_slices(batch: str) -> str:
+    """Folder of a batch's normalised slices."""
+    return f"{BATCHES}{batch}/slices/"
+
+
+def batch_index(batch: str) -> str:
+    """Folder of a batch's index parts."""
+    return f"{BATCHES}{batch}/index/"
+
+
+def part_slices(batch: str, part: str, attempt: int) -> str:
+    """Index lines that this attempt of this part is to score."""
+    return f"{BATCHES}{batch}/parts/{part}/{attempt}.jsonl"
+
+
+def job_manifest(job: JobName) -> str:
+    """Manifest of a transform job."""
+    return f"{BATCHES}{job.batch}/jobs/{job}/manifest.json"
+
+
+def job_outputs(job: JobName) -> str:
+    """Folder a transform job writes its `.out` objects to."""
+    return f"{BATCHES}{job.batch}/jobs/{job}/out/"
+
+
+def slice_of_output(key: str) -> str:
+    """Slice id in an output's key: its base name without `.png.out`, wherever AWS mirrors it."""
+    return key.rsplit("/", 1)[-1].removesuffix(".out").removesuffix(".png")
+
+
+def prediction_key(upload_key: str) -> str:
+    """Key of the prediction JSON of an upload under `incoming/`."""
+    return _result_key(PREDICTIONS, upload_key)
+
+
+def rejection_key(upload_key: str) -> str:
+    """Key of the rejection JSON of an upload (labelled ones keep their `labelled/` folder)."""
+    return _result_key(REJECTED, upload_key)
+
+
+def _result_key(folder: str, upload_key: str) -> str:
+    key = f"{folder}{upload_key.removeprefix(INCOMING)}.json"
+    if len(key.encode()) <= MAX_KEY_BYTES:
+        return key
+    # A longest-possible upload key leaves no room for the suffix: cut it, keep it unique.
+    digest = hashlib.sha256(upload_key.encode()).hexdigest()[:16]
+    tail = f"~{digest}.json"
+    head = key.encode()[: MAX_KEY_BYTES - len(tail)].decode(errors="ignore")
+    return head + tail

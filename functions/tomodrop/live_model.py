@@ -1,0 +1,76 @@
+"""The live model: a record in one SSM parameter, and beside each training job for later look-up."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tomodrop import keys, objects
+from tomodrop.clients import App
+from tomodrop.errors import SettingsError
+
+# What template.yaml puts into the parameter before any model was promoted.
+NONE = "none"
+
+
+class LiveModel(BaseModel):
+    """A promoted model: everything that a job or a prediction says of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_name: str
+    training_job: str
+    trained_at: datetime
+    classes: tuple[str, ...]
+    normaliser: str
+    image_shape: tuple[int, int, int]
+    fingerprint: str
+    metrics: dict[str, Any]
+
+
+def read_live_model(app: App) -> LiveModel | None:
+    """The live model, or None before the first promotion.
+
+    Raises
+    ------
+    SettingsError
+        The parameter holds something else.
+    """
+    name = app.settings.live_model_parameter
+    value = app.ssm.get_parameter(Name=name)["Parameter"]["Value"]
+    if value == NONE:
+        return None
+    try:
+        return LiveModel.model_validate_json(value)
+    except ValidationError:
+        message = (
+            f"parameter {name} holds no live model record: set it to '{NONE}', or to the content "
+            "of training/<job>/model.json in the work bucket to go back to an earlier model"
+        )
+        raise SettingsError(message) from None
+
+
+def write_live_model(app: App, model: LiveModel) -> None:
+    """Make a model live, and keep its record beside its training job."""
+    record = model.model_dump_json()
+    objects.write(
+        app.s3,
+        app.settings.work_bucket,
+        model_record_key(model.training_job),
+        record.encode(),
+        "application/json",
+    )
+    app.ssm.put_parameter(
+        Name=app.settings.live_model_parameter, Value=record, Type="String", Overwrite=True
+    )
+
+
+def read_model_record(app: App, model_name: str) -> LiveModel:
+    """The record of any model that was ever live (a model is named after its training job)."""
+    body = objects.read(app.s3, app.settings.work_bucket, model_record_key(model_name))
+    return LiveModel.model_validate_json(body)
+
+
+def model_record_key(training_job: str) -> str:
+    """Where the record of a promoted model is kept, in the work bucket."""
+    return f"{keys.TRAINING}{training_job}/model.json"

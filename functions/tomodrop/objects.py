@@ -1,0 +1,53 @@
+"""Thin calls to S3: read, write and list whole objects."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+
+
+def error_code(error: ClientError) -> str:
+    """AWS's code of an error, the only part of it that programs may decide by."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def read(s3: "S3Client", bucket: str, key: str) -> bytes:
+    """The object's bytes. Raises ClientError when it is absent."""
+    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_if_there(s3: "S3Client", bucket: str, key: str) -> bytes | None:
+    """The object's bytes, or None when there is no such object."""
+    try:
+        return read(s3, bucket, key)
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            return None
+        raise
+
+
+def is_absent(error: ClientError) -> bool:
+    """Whether the error says that there is no such object or version."""
+    return error_code(error) in _ABSENT
+
+
+def write(s3: "S3Client", bucket: str, key: str, body: bytes, content_type: str) -> None:
+    """Put one object."""
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+
+def listing(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Every object under a prefix in key order: `Key`, `Size`, `LastModified`, `ETag`."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        yield from page.get("Contents", [])  # type: ignore[misc] # a TypedDict is a dict
+
+
+def keys_under(s3: "S3Client", bucket: str, prefix: str) -> list[str]:
+    """Every key under a prefix, in order."""
+    return [found["Key"] for found in listing(s3, bucket, prefix)]

@@ -1,0 +1,190 @@
+"""The JSON that users get: one schema for predictions and rejections.
+
+`python -m tomodrop.predictions` prints `docs/prediction.schema.json`.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tomodrop.slices import IndexLine, Source
+
+NOTICE = (
+    "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
+)
+SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ResultSource(_Strict):
+    """The upload version that this result answers."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    sequencer: str | None = Field(description="S3's order of versions; null when none was given")
+    size_bytes: int = Field(ge=0)
+    sha256: str | None = Field(description="null when the upload was not read")
+
+
+class Prediction(_Strict):
+    """The most probable class; `index` is its place in the model's classes."""
+
+    label: str
+    index: int = Field(ge=0)
+    probability: Probability
+    probabilities: dict[str, Probability]
+
+
+class SliceResult(_Strict):
+    """One slice of a volume: `position_mm` along the volume's axis, if the source knows it."""
+
+    index: int = Field(ge=0)
+    position_mm: float | None
+    probabilities: dict[str, Probability]
+
+
+class Rejection(_Strict):
+    """Why there is no prediction: a stable code, what is wrong, and what to do."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+class ModelReference(_Strict):
+    """The model that answered, and how it did on slices held out from its training."""
+
+    name: str
+    training_job: str
+    normaliser: str
+    metrics: dict[str, Any]
+
+
+class BatchReference(_Strict):
+    """The batch and the transform job that the upload went through."""
+
+    id: str
+    job: str
+
+
+class Result(_Strict):
+    """What lies at `predictions/<path>.json` or `rejected/<path>.json`."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    status: Literal["predicted", "rejected"]
+    source: ResultSource
+    prediction: Prediction | None = None
+    slices: list[SliceResult] | None = Field(default=None, description="only for uploads of many slices")
+    rejection: Rejection | None = None
+    model: ModelReference | None = None
+    processing: dict[str, Any] | None = Field(default=None, description="what was done to the pixels")
+    batch: BatchReference | None = None
+    warnings: list[str] = []
+    created_at: datetime
+    notice: str = NOTICE
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON; what does not apply is left out."""
+        shown = self.model_dump(mode="json", exclude_none=True)
+        shown["source"] = self.source.model_dump(mode="json")
+        return json.dumps(shown, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def _result_source(source: Source) -> ResultSource:
+    return ResultSource(
+        bucket=source.bucket,
+        key=source.key,
+        version_id=source.version_id or None,
+        etag=source.etag,
+        sequencer=source.sequencer or None,
+        size_bytes=source.size_bytes,
+        sha256=source.sha256 or None,
+    )
+
+
+def predicted(
+    lines: list[IndexLine],
+    probabilities: list[list[float]],
+    classes: list[str],
+    model: ModelReference,
+    batch: BatchReference,
+) -> Result:
+    """The result of one upload from its slices' class probabilities, in the same order.
+
+    An upload of several slices gets the mean over its slices.
+    """
+    mean = [sum(column) / len(column) for column in zip(*probabilities, strict=True)]
+    index = max(range(len(mean)), key=mean.__getitem__)
+    return Result(
+        status="predicted",
+        source=_result_source(lines[0].source),
+        prediction=Prediction(
+            label=classes[index],
+            index=index,
+            probability=mean[index],
+            probabilities=dict(zip(classes, mean, strict=True)),
+        ),
+        slices=_slice_results(lines, probabilities, classes) if len(lines) > 1 else None,
+        model=model,
+        processing=lines[0].processing,
+        batch=batch,
+        warnings=list(dict.fromkeys(text for line in lines for text in line.warnings)),
+        created_at=datetime.now(UTC),
+    )
+
+
+def _slice_results(
+    lines: list[IndexLine], probabilities: list[list[float]], classes: list[str]
+) -> list[SliceResult]:
+    return [
+        SliceResult(
+            index=line.index,
+            position_mm=line.position_mm,
+            probabilities=dict(zip(classes, row, strict=True)),
+        )
+        for line, row in zip(lines, probabilities, strict=True)
+    ]
+
+
+def rejected(source: Source, rejection: Rejection, batch: BatchReference | None = None) -> Result:
+    """The result of an upload that cannot be answered."""
+    return Result(
+        status="rejected",
+        source=_result_source(source),
+        rejection=rejection,
+        batch=batch,
+        created_at=datetime.now(UTC),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of `Result`: exactly one of prediction and rejection."""
+    described = Result.model_json_schema()
+    described["$schema"] = SCHEMA_ID
+    described["title"] = "Tomodrop result"
+    described["required"] = sorted({*described["required"], "schema_version", "notice", "warnings"})
+    described["oneOf"] = [
+        {
+            "properties": {"status": {"const": status}, there: {"type": "object"}},
+            "required": [there],
+            "not": {"required": [absent]},
+        }
+        for status, there, absent in (
+            ("predicted", "prediction", "rejection"),
+            ("rejected", "rejection", "prediction"),
+        )
+    ]
+    return described
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))  # noqa: T201 - this is its output

@@ -1,0 +1,103 @@
+"""Retrain: on schedule, learn the labelled set anew, if there is anything new in it."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
+
+from tomodrop import dataset, keys, objects
+from tomodrop.clients import App
+from tomodrop.dataset import Split
+from tomodrop.errors import TrainingDataError
+from tomodrop.imaging.version import NORMALISER
+from tomodrop.live_model import read_live_model
+from tomodrop.objects import error_code
+from tomodrop.settings import Settings
+from tomodrop.training_jobs import (
+    hyperparameters,
+    training_fingerprint,
+    training_job_name,
+    training_request,
+)
+
+logger = Logger(child=True)
+
+
+def retrain(app: App, scheduled: datetime) -> str | None:
+    """Start a training job on the labelled set. Returns its name, or None when none is needed.
+
+    None is needed when a training runs, when the set cannot be trained on yet, or when the live
+    model was made from the same data with the same recipe; the log says which.
+    """
+    settings = app.settings
+    job = training_job_name(settings.job_name_prefix, scheduled)
+    running = _running_jobs(app)
+    if running and job not in running:
+        logger.info("a training is running already", extra={"jobs": running})
+        return None
+    examples = dataset.read_examples(app)
+    try:
+        halves = dataset.split(examples, settings.class_names, settings.validation_share)
+    except TrainingDataError as fault:
+        logger.warning("no training: %s", fault)
+        return None
+    data_digest = dataset.digest(examples)
+    fingerprint = training_fingerprint(settings, data_digest, len(halves.train))
+    live = read_live_model(app)
+    if live and live.fingerprint == fingerprint:
+        logger.info("no training: nothing is new since the live model's")
+        return None
+    _write_inputs(app, job, halves, job_record(settings, job, halves, data_digest, fingerprint))
+    _create(app, training_request(settings, job, len(halves.train), data_digest))
+    logger.info("training started", extra={"job": job, "slices": len(examples)})
+    return job
+
+
+def _running_jobs(app: App) -> list[str]:
+    found = app.sagemaker.list_training_jobs(
+        NameContains=f"{app.settings.job_name_prefix}-train-", StatusEquals="InProgress"
+    )
+    return [job["TrainingJobName"] for job in found["TrainingJobSummaries"]]
+
+
+def job_record(
+    settings: Settings, job: str, halves: Split, data_digest: str, fingerprint: str
+) -> dict[str, Any]:
+    """What `promote` and people later want to know of a training: `training/<job>/job.json`."""
+    return {
+        "training_job": job,
+        "classes": settings.class_names,
+        "normaliser": NORMALISER,
+        "image_shape": settings.image_shape,
+        "data_digest": data_digest,
+        "fingerprint": fingerprint,
+        "hyperparameters": hyperparameters(settings, len(halves.train)),
+        "algorithm_image": settings.algorithm_image,
+        "slices": {
+            "train": dataset.counts(halves.train, settings.class_names),
+            "validation": dataset.counts(halves.validation, settings.class_names),
+        },
+        "groups": {
+            "train": len({example.group for example in halves.train}),
+            "validation": len({example.group for example in halves.validation}),
+        },
+    }
+
+
+def _write_inputs(app: App, job: str, halves: Split, record: dict[str, Any]) -> None:
+    work, folder = app.settings.work_bucket, f"{keys.TRAINING}{job}/"
+    for channel, examples in (("train", halves.train), ("validation", halves.validation)):
+        body = dataset.manifest(examples, work, seed=f"{job}/{channel}")
+        objects.write(app.s3, work, f"{folder}{channel}.manifest", body, "application/jsonl")
+    body = json.dumps(record, indent=2).encode()
+    objects.write(app.s3, work, f"{folder}job.json", body, "application/json")
+
+
+def _create(app: App, request: dict[str, Any]) -> None:
+    try:
+        app.sagemaker.create_training_job(**request)
+    except ClientError as error:
+        if error_code(error) != "ResourceInUse":
+            raise

@@ -1,0 +1,122 @@
+"""The environment of a function, read once into one frozen object. No other module reads it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tomodrop.errors import SettingsError
+
+MIB = 1024 * 1024
+
+
+def _split_list(text: Any) -> Any:
+    return tuple(part.strip() for part in text.split(",")) if isinstance(text, str) else text
+
+
+def _split_pairs(text: Any) -> Any:
+    """`a=1,b="3,224,224"` → pairs. A comma inside double quotes belongs to the value."""
+    if not isinstance(text, str):
+        return text
+    pairs: list[tuple[str, str]] = []
+    for part in _split_outside_quotes(text):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            message = f"'{part}' is not of the form name=value"
+            raise ValueError(message)
+        pairs.append((name.strip(), value.strip().strip('"')))
+    return tuple(pair for pair in pairs if pair[1] != "")
+
+
+def _split_outside_quotes(text: str) -> list[str]:
+    parts, current, quoted = [], "", False
+    for character in text:
+        quoted ^= character == '"'
+        if character == "," and not quoted:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    return [part for part in [*parts, current] if part.strip()]
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
+Shape = Annotated[tuple[int, int, int], BeforeValidator(_split_list)]
+Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
+
+
+class Settings(BaseModel):
+    """What `template.yaml` gives every function. Field `x_y` is the variable `X_Y`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    uploads_bucket: str = Field(min_length=3)
+    work_bucket: str = Field(min_length=3)
+    predictions_bucket: str = Field(min_length=3)
+    batch_table: str = Field(min_length=3)
+    intake_queue_url: str = Field(min_length=1)
+    live_model_parameter: str = Field(min_length=1)
+    job_name_prefix: str = Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}$")
+
+    window_minutes: float = Field(gt=0, le=60)
+    intake_timeout_seconds: int = Field(ge=1, le=900)
+    max_slices_per_job: int = Field(ge=1)
+    max_attempts: int = Field(ge=1)
+    overdue_minutes: float = Field(gt=0)
+    max_job_minutes: float = Field(gt=0)
+    max_upload_mb: int = Field(ge=1)
+
+    class_names: Names = Field(min_length=2)
+    image_shape: Shape
+
+    algorithm_image: str = Field(min_length=1)
+    sagemaker_role_arn: str = Field(min_length=20)
+    training_instance_type: str
+    training_instance_count: int = Field(ge=1)
+    training_volume_gb: int = Field(ge=1)
+    training_max_hours: float = Field(gt=0)
+    use_spot: bool
+    transform_instance_type: str
+    transform_instance_count: int = Field(ge=1)
+    max_concurrent_transforms: int = Field(ge=1, le=16)
+
+    hyperparameters: Pairs
+    extra_hyperparameters: Pairs = ()
+    validation_share: float = Field(gt=0, lt=1)
+    minimum_validation_accuracy: float = Field(ge=0, le=1)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables named after the fields.
+
+        Raises
+        ------
+        SettingsError
+            Names every missing or invalid variable at once.
+        """
+        values = {
+            name: environment[name.upper()]
+            for name in cls.model_fields
+            if name.upper() in environment
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()
+            )
+            message = (
+                f"the function's environment is wrong: {faults}. "
+                "Set the parameters of template.yaml that feed these variables."
+            )
+            raise SettingsError(message) from None
+
+    @property
+    def window_seconds(self) -> int:
+        """Length of a window in whole seconds, at least one."""
+        return max(1, round(self.window_minutes * 60))
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest upload that is read, in bytes."""
+        return self.max_upload_mb * MIB

@@ -1,0 +1,99 @@
+"""The index line: one normalised slice, and everything later steps must know of its upload.
+
+A slice that no index part names does not exist. Parts are JSON Lines, one object per slice.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tomodrop.errors import EventError
+
+
+class Source(BaseModel):
+    """One version of one upload. `last_modified` is S3's, ISO 8601 in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+    sequencer: str
+    size_bytes: int
+    sha256: str
+    last_modified: str
+
+
+class Label(BaseModel):
+    """What `labelled/<class>/<group>/` says of an upload; a group is never split."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    group: str
+
+
+class IndexLine(BaseModel):
+    """One slice of one upload: `index` counts from 0 among the upload's `count` slices."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slice_id: str
+    source: Source
+    index: int = 0
+    count: int = 1
+    position_mm: float | None = None
+    label: Label | None = None
+    normaliser: str
+    processing: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def write_lines(lines: Iterable[IndexLine]) -> bytes:
+    """Index lines as JSON Lines in UTF-8."""
+    return "".join(f"{line.model_dump_json()}\n" for line in lines).encode()
+
+
+def read_lines(body: bytes) -> Iterator[IndexLine]:
+    """Index lines of a part.
+
+    Raises
+    ------
+    EventError
+        A line was not written by this version: names the fault, not the line.
+    """
+    for number, text in enumerate(body.splitlines(), start=1):
+        try:
+            yield IndexLine.model_validate_json(text)
+        except ValidationError as error:
+            message = f"line {number} of an index part is not readable: {error.errors()[0]['msg']}"
+            raise EventError(message) from None
+
+
+def by_upload(lines: Iterable[IndexLine]) -> dict[str, list[IndexLine]]:
+    """Slices of each upload version in order, each slice once however often it was delivered."""
+    grouped: dict[str, dict[str, IndexLine]] = {}
+    for line in lines:
+        upload = line.slice_id.rpartition("-")[0]
+        grouped.setdefault(upload, {})[line.slice_id] = line
+    return {
+        upload: sorted(found.values(), key=lambda line: line.index)
+        for upload, found in sorted(grouped.items())
+    }
+
+
+def is_newer(candidate: Source, other: Source) -> bool:
+    """Whether `candidate` was put after `other`, both versions of the same key.
+
+    S3 sequencers are compared as text after padding the shorter on the right with zeros (S3 User
+    Guide, "Event message structure"). Where one lacks (a sweep knows none), the modification time
+    decides; a tie goes to the candidate, which was looked up later.
+    """
+    if candidate.version_id and candidate.version_id == other.version_id:
+        return False
+    if candidate.sequencer and other.sequencer:
+        width = max(len(candidate.sequencer), len(other.sequencer))
+        return candidate.sequencer.ljust(width, "0") > other.sequencer.ljust(width, "0")
+    return candidate.last_modified >= other.last_modified

@@ -1,0 +1,123 @@
+"""The training job as a value: what is asked of SageMaker's built-in image classification.
+
+Ours in `training/` takes the same request. What only ours knows goes into `Environment`, which the
+built-in ignores, and into ExtraHyperparameters, which are empty unless a user sets them.
+"""
+
+import hashlib
+import json
+import zlib
+from datetime import datetime
+from typing import Any
+
+from tomodrop import keys
+from tomodrop.imaging.version import NORMALISER
+from tomodrop.settings import Settings
+
+# The built-in brings its own metric definitions and refuses others.
+BUILT_IN_REPOSITORY = "/image-classification:"
+_METRICS = [
+    {"Name": "train:accuracy", "Regex": r"Train-accuracy=([0-9.]+)"},
+    {"Name": "validation:accuracy", "Regex": r"Validation-accuracy=([0-9.]+)"},
+]
+_SECONDS_PER_HOUR = 3600
+
+
+def training_job_name(prefix: str, scheduled: datetime) -> str:
+    """Deterministic in the schedule's time, so that a repeated event makes no second job."""
+    return f"{prefix}-train-{scheduled:%Y%m%dT%H%M%SZ}"
+
+
+def hyperparameters(settings: Settings, training_samples: int) -> dict[str, str]:
+    """All as text, as SageMaker wants them."""
+    return {
+        **dict(settings.hyperparameters),
+        **dict(settings.extra_hyperparameters),
+        "image_shape": ",".join(map(str, settings.image_shape)),
+        "num_classes": str(len(settings.class_names)),
+        "num_training_samples": str(training_samples),
+    }
+
+
+def training_fingerprint(settings: Settings, data_digest: str, training_samples: int) -> str:
+    """The same data, recipe, algorithm and pixels give the same fingerprint."""
+    recipe = {
+        "data": data_digest,
+        "hyperparameters": hyperparameters(settings, training_samples),
+        "image": settings.algorithm_image,
+        "classes": settings.class_names,
+        "normaliser": NORMALISER,
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def training_request(
+    settings: Settings, job: str, training_samples: int, data_digest: str
+) -> dict[str, Any]:
+    """The CreateTrainingJob request: Pipe mode, augmented manifests, RecordIO-wrapped."""
+    folder = f"s3://{settings.work_bucket}/{keys.TRAINING}"
+    request: dict[str, Any] = {
+        "TrainingJobName": job,
+        "AlgorithmSpecification": {
+            "TrainingImage": settings.algorithm_image,
+            "TrainingInputMode": "Pipe",
+        },
+        "RoleArn": settings.sagemaker_role_arn,
+        "HyperParameters": hyperparameters(settings, training_samples),
+        "InputDataConfig": [
+            _channel("train", f"{folder}{job}/train.manifest", shuffle_seed=zlib.crc32(job.encode())),
+            _channel("validation", f"{folder}{job}/validation.manifest"),
+        ],
+        "OutputDataConfig": {"S3OutputPath": folder.rstrip("/")},
+        "ResourceConfig": {
+            "InstanceType": settings.training_instance_type,
+            "InstanceCount": settings.training_instance_count,
+            "VolumeSizeInGB": settings.training_volume_gb,
+        },
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": round(settings.training_max_hours * _SECONDS_PER_HOUR)
+        },
+        "Environment": {
+            "TOMODROP_CLASSES": json.dumps(settings.class_names),
+            "TOMODROP_NORMALISER": NORMALISER,
+            "TOMODROP_DATA_DIGEST": data_digest,
+        },
+    }
+    if BUILT_IN_REPOSITORY not in settings.algorithm_image:
+        request["AlgorithmSpecification"]["MetricDefinitions"] = _METRICS
+    return request | (_spot(settings, f"{folder}{job}/checkpoints") if settings.use_spot else {})
+
+
+def _channel(name: str, manifest: str, shuffle_seed: int | None = None) -> dict[str, Any]:
+    channel: dict[str, Any] = {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "AugmentedManifestFile",
+                "S3Uri": manifest,
+                "S3DataDistributionType": "FullyReplicated",
+                # The image first, the label second: the order is part of the contract.
+                "AttributeNames": ["source-ref", "class"],
+            }
+        },
+        "ContentType": "application/x-recordio",
+        "CompressionType": "None",
+        "RecordWrapperType": "RecordIO",
+        "InputMode": "Pipe",
+    }
+    if shuffle_seed is not None:
+        channel["ShuffleConfig"] = {"Seed": shuffle_seed}
+    return channel
+
+
+def _spot(settings: Settings, checkpoints: str) -> dict[str, Any]:
+    run_seconds = round(settings.training_max_hours * _SECONDS_PER_HOUR)
+    return {
+        "EnableManagedSpotTraining": True,
+        # As long again to wait for spare capacity as to run.
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": run_seconds,
+            "MaxWaitTimeInSeconds": 2 * run_seconds,
+        },
+        "CheckpointConfig": {"S3Uri": checkpoints},
+    }

@@ -1,0 +1,53 @@
+"""The transform job as a value: what is asked of SageMaker for one attempt of one part."""
+
+import json
+from typing import Any
+
+from tomodrop import keys
+from tomodrop.keys import JobName
+from tomodrop.settings import Settings
+
+# A normalised slice is some ten kB; concurrency x payload may be at most 100 MB.
+_MAX_PAYLOAD_MB = 6
+
+
+def transform_request(settings: Settings, job: JobName, model_name: str) -> dict[str, Any]:
+    """The CreateTransformJob request (SageMaker API, "CreateTransformJob").
+
+    One image per request (`SplitType` None); `application/jsonlines` is the answer form that the
+    built-in algorithm gives in batch, so `AssembleWith` Line.
+    """
+    work = settings.work_bucket
+    return {
+        "TransformJobName": str(job),
+        "ModelName": model_name,
+        "MaxConcurrentTransforms": settings.max_concurrent_transforms,
+        "MaxPayloadInMB": _MAX_PAYLOAD_MB,
+        "BatchStrategy": "SingleRecord",
+        "TransformInput": {
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "ManifestFile",
+                    "S3Uri": f"s3://{work}/{keys.job_manifest(job)}",
+                }
+            },
+            "ContentType": "application/x-image",
+            "CompressionType": "None",
+            "SplitType": "None",
+        },
+        "TransformOutput": {
+            "S3OutputPath": f"s3://{work}/{keys.job_outputs(job).rstrip('/')}",
+            "Accept": "application/jsonlines",
+            "AssembleWith": "Line",
+        },
+        "TransformResources": {
+            "InstanceType": settings.transform_instance_type,
+            "InstanceCount": settings.transform_instance_count,
+        },
+    }
+
+
+def transform_manifest(work_bucket: str, batch: str, slice_ids: list[str]) -> bytes:
+    """The job's manifest: one prefix, then the slices (SageMaker API, "TransformS3DataSource")."""
+    prefix = {"prefix": f"s3://{work_bucket}/{keys.batch_slices(batch)}"}
+    return json.dumps([prefix, *(f"{slice_id}.png" for slice_id in slice_ids)]).encode()

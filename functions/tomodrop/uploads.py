@@ -1,0 +1,190 @@
+"""Intake: read an upload, make its slices, and name them in the index of the current window."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from botocore.exceptions import ClientError
+
+from tomodrop import keys, objects
+from tomodrop.batches import Batches
+from tomodrop.clients import App
+from tomodrop.errors import UploadGone, UploadRejected, WindowClosedError
+from tomodrop.events import UploadEvent
+from tomodrop.imaging.normaliser import NormalisedSlice, normalise
+from tomodrop.imaging.version import NORMALISER
+from tomodrop.predictions import Rejection, rejected
+from tomodrop.publishing import publish
+from tomodrop.settings import Settings
+from tomodrop.slices import IndexLine, Label, Source, write_lines
+from tomodrop.windows import window_of
+
+_LABELLED_PARTS = 3
+
+
+class Intake:
+    """One invocation's work: uploads are taken in one by one, their index is written at the end.
+
+    The window is chosen when the invocation starts: the platform stops it after its time limit, so
+    `dispatch` knows when no more can be written to a window.
+    """
+
+    def __init__(self, app: App, now: datetime) -> None:
+        self._app = app
+        self._batch = window_of(now, app.settings.window_seconds)
+        self._incoming: list[IndexLine] = []
+        self._labelled: list[IndexLine] = []
+
+    def take_in(self, upload: UploadEvent) -> str:
+        """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone"."""
+        source = source_of(upload, b"", "")
+        try:
+            body, source = read_upload(self._app, upload)
+            label = label_of(upload.key, self._app.settings)
+            slices = normalise(body, self._app.settings.image_shape)
+        except UploadGone:
+            return "gone"
+        except UploadRejected as fault:
+            reject(self._app, source, fault)
+            return "rejected"
+        self._store(source, label, slices)
+        return "taken_in"
+
+    def _store(self, source: Source, label: Label | None, slices: list[NormalisedSlice]) -> None:
+        lines = index_lines(source, label, slices)
+        folder = keys.DATASET_SLICES if label else keys.batch_slices(self._batch)
+        for line, made in zip(lines, slices, strict=True):
+            key = f"{folder}{line.slice_id}.png"
+            objects.write(self._app.s3, self._app.settings.work_bucket, key, made.png, "image/png")
+        (self._labelled if label else self._incoming).extend(lines)
+
+    def write_index(self) -> int:
+        """Name the slices, as the very last act: until then they do not exist.
+
+        Returns how many slices were named.
+
+        Raises
+        ------
+        WindowClosedError
+            The window was planned already: the whole invocation is to be tried again.
+        """
+        if self._incoming:
+            if not Batches(self._app.table).open_window(self._batch):
+                message = f"window {self._batch} is planned already; the uploads go round again"
+                raise WindowClosedError(message)
+            self._write_part(keys.batch_index(self._batch), self._incoming)
+        if self._labelled:
+            self._write_part(keys.DATASET_INDEX, self._labelled)
+        return len(self._incoming) + len(self._labelled)
+
+    def _write_part(self, folder: str, lines: list[IndexLine]) -> None:
+        part = keys.part_id([line.slice_id for line in lines])
+        key = f"{folder}{part}.jsonl"
+        bucket = self._app.settings.work_bucket
+        objects.write(self._app.s3, bucket, key, write_lines(lines), "application/jsonl")
+
+
+def read_upload(app: App, upload: UploadEvent) -> tuple[bytes, Source]:
+    """The bytes of the version that the event names, and what S3 knows of them.
+
+    Raises
+    ------
+    UploadGone
+        That version was deleted.
+    UploadRejected
+        `too_large`.
+    """
+    version = {"VersionId": upload.version_id} if upload.version_id else {}
+    try:
+        answer = app.s3.get_object(Bucket=upload.bucket, Key=upload.key, **version)  # type: ignore[arg-type]
+    except ClientError as error:
+        if objects.is_absent(error):
+            message = f"upload {keys.upload_id(upload.key, upload.version_id, upload.etag)} is gone"
+            raise UploadGone(message) from None
+        raise
+    if answer["ContentLength"] > app.settings.max_upload_bytes:
+        answer["Body"].close()
+        raise UploadRejected(
+            "too_large",
+            f"The file has {answer['ContentLength']} bytes; at most {app.settings.max_upload_mb} "
+            "MiB are read.",
+            "Upload single slices, or raise the parameter MaxUploadMb.",
+        )
+    body = answer["Body"].read()
+    modified = answer["LastModified"].astimezone(UTC).isoformat(timespec="seconds")
+    found = UploadEvent(
+        bucket=upload.bucket,
+        key=upload.key,
+        version_id=answer.get("VersionId") or upload.version_id,
+        etag=answer["ETag"].strip('"'),
+        sequencer=upload.sequencer,
+        size_bytes=answer["ContentLength"],
+    )
+    return body, source_of(found, body, modified)
+
+
+def source_of(upload: UploadEvent, body: bytes, last_modified: str) -> Source:
+    """What index lines and results say of an upload; `body` may be empty when it was not read."""
+    return Source(
+        bucket=upload.bucket,
+        key=upload.key,
+        version_id=upload.version_id,
+        etag=upload.etag,
+        sequencer=upload.sequencer,
+        size_bytes=upload.size_bytes,
+        sha256=hashlib.sha256(body).hexdigest() if body or last_modified else "",
+        last_modified=last_modified,
+    )
+
+
+def label_of(key: str, settings: Settings) -> Label | None:
+    """Class and group of a key under `labelled/`; None for every other key.
+
+    Raises
+    ------
+    UploadRejected
+        `labelled_path` or `unknown_class`.
+    """
+    if not key.startswith(keys.LABELLED):
+        return None
+    parts = key.removeprefix(keys.LABELLED).split("/")
+    if len(parts) < _LABELLED_PARTS or not all(parts):
+        raise UploadRejected(
+            "labelled_path",
+            "A labelled file must lie at labelled/<class>/<group>/<file>.",
+            "Use the patient (or study, or scan block) as the group, so that no patient is in "
+            "both halves of the data.",
+        )
+    if parts[0] not in settings.class_names:
+        raise UploadRejected(
+            "unknown_class",
+            "The class folder is not among the classes that this stack learns "
+            f"({', '.join(settings.class_names)}).",
+            "Rename the folder, or change the parameter ClassNames.",
+        )
+    return Label(name=parts[0], group=parts[1])
+
+
+def index_lines(
+    source: Source, label: Label | None, slices: list[NormalisedSlice]
+) -> list[IndexLine]:
+    """The index lines of an upload's slices, with deterministic slice ids."""
+    upload = keys.upload_id(source.key, source.version_id, source.etag)
+    return [
+        IndexLine(
+            slice_id=keys.slice_id(upload, index),
+            source=source,
+            index=index,
+            count=len(slices),
+            label=label,
+            normaliser=NORMALISER,
+            processing=made.processing,
+            warnings=made.warnings,
+        )
+        for index, made in enumerate(slices)
+    ]
+
+
+def reject(app: App, source: Source, fault: UploadRejected) -> None:
+    """Publish why an upload cannot be classified."""
+    rejection = Rejection(code=fault.code, message=fault.message, remedy=fault.remedy)
+    publish(app.s3, app.settings.predictions_bucket, source, rejected(source, rejection))
