@@ -1,7 +1,6 @@
 """What a transform job answered: outputs matched to slices by id, never by position."""
 
 import json
-import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,7 +26,8 @@ def parse_answer(body: bytes, class_count: int) -> list[float]:
     """
     try:
         answer = json.loads(body)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
+        # ValueError: no JSON, no text, or a number of more digits than Python reads.
         raise AnswerError("the output is empty, cut off, or not one JSON value") from None
     values = answer.get("prediction") if isinstance(answer, dict) else answer
     if not isinstance(values, list) or len(values) != class_count:
@@ -44,7 +44,7 @@ def _is_probability(value: object) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        # Not so for NaN, which compares with nothing, and for infinity.
         and -1e-6 <= value <= 1 + 1e-6
     )
 

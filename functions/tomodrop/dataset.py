@@ -4,14 +4,15 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.errors import TrainingDataError
 from tomodrop.imaging.version import NORMALISER
-from tomodrop.slices import IndexLine, is_newer, read_lines
+from tomodrop.settings import Settings
+from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
 
 
 @dataclass(frozen=True)
@@ -37,39 +38,42 @@ def read_examples(app: App) -> list[Example]:
     lines: list[IndexLine] = []
     for key in objects.keys_under(app.s3, work, keys.DATASET_INDEX):
         lines.extend(read_lines(objects.read(app.s3, work, key)))
-    return examples_of(lines, app.settings.class_names)
+    return examples_of(lines, app.settings)
 
 
-def examples_of(lines: Iterable[IndexLine], class_names: tuple[str, ...]) -> list[Example]:
+def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
     """Examples from index lines, in slice order; classes that are no longer learned are left out."""
-    places = {name: place for place, name in enumerate(class_names)}
+    places = {name: place for place, name in enumerate(settings.class_names)}
     examples = [
         Example(line.slice_id, places[line.label.name], line.label.group)
-        for line in _newest(lines)
-        if line.label and line.label.name in places and line.normaliser == NORMALISER
+        for line in _newest(line for line in lines if is_current(line, settings))
+        if line.label and line.label.name in places
     ]
     return sorted(examples, key=lambda example: example.slice_id)
 
 
+def is_current(line: IndexLine, settings: Settings) -> bool:
+    """Whether intake would make the same pixels now: of this normaliser and image shape."""
+    shape = line.processing.get("image_shape")
+    return line.normaliser == NORMALISER and shape == list(settings.image_shape)
+
+
 def _newest(lines: Iterable[IndexLine]) -> Iterator[IndexLine]:
-    newest: dict[str, dict[str, IndexLine]] = {}
-    for line in lines:
-        held = newest.setdefault(line.source.key, {})
-        other = next(iter(held.values()), None)
-        if other and other.source.version_id != line.source.version_id:
-            if not is_newer(line.source, other.source):
-                continue
-            held.clear()
-        held[line.slice_id] = line
-    for held in newest.values():
-        yield from held.values()
+    newest: dict[str, list[IndexLine]] = {}
+    for slices in by_upload(lines).values():
+        source = slices[0].source
+        held = newest.get(source.key)
+        if held is None or is_newer(source, held[0].source):
+            newest[source.key] = slices
+    for slices in newest.values():
+        yield from slices
 
 
 def split(examples: list[Example], class_names: tuple[str, ...], share: float) -> Split:
     """Whole groups to train or validation, by a hash of the group's name: stable for ever.
 
     A group keeps its half when others come or go. Where chance leaves a class out of a half, the
-    group nearest to the border changes sides.
+    group nearest to the border that no other class needs on its side changes sides.
 
     Raises
     ------
@@ -77,19 +81,33 @@ def split(examples: list[Example], class_names: tuple[str, ...], share: float) -
         A class has no slice, or fewer than two groups.
     """
     _check_classes(examples, class_names)
-    held_out = {e.group for e in examples if _place(e.group) < share}
-    for label in range(len(class_names)):
-        groups = sorted({e.group for e in examples if e.label == label}, key=_place)
-        if not held_out.intersection(groups):
-            held_out.add(groups[0])
-        elif held_out.issuperset(groups):
-            held_out.discard(groups[-1])
+    groups_of = [
+        {e.group for e in examples if e.label == label} for label in range(len(class_names))
+    ]
+    held_out = _held_out(groups_of, share)
     halves = Split(
         train=[e for e in examples if e.group not in held_out],
         validation=[e for e in examples if e.group in held_out],
     )
     _check_halves(halves, class_names)
     return halves
+
+
+def _held_out(groups_of: list[set[str]], share: float) -> set[str]:
+    held_out = {group for groups in groups_of for group in groups if _place(group) < share}
+    for groups in groups_of:
+        nearest = sorted(groups, key=_place)
+        if not held_out & groups:
+            _move(nearest, held_out, lambda half: any(half >= other for other in groups_of))
+        elif held_out >= groups:
+            _move(nearest[::-1], held_out, lambda half: any(not half & other for other in groups_of))
+    return held_out
+
+
+def _move(nearest: list[str], held_out: set[str], harms: Callable[[set[str]], bool]) -> None:
+    """Let the first group change sides that harms no class by it, or else the very first."""
+    harmless = (group for group in nearest if not harms(held_out ^ {group}))
+    held_out ^= {next(harmless, nearest[0])}
 
 
 def _check_halves(halves: Split, class_names: tuple[str, ...]) -> None:

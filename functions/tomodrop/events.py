@@ -47,7 +47,8 @@ def parse_s3_message(body: str) -> list[UploadEvent]:
     """
     try:
         message = json.loads(body)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
+        # ValueError: not JSON, or a number of more digits than Python reads.
         raise EventError("the message is not JSON, so no S3 notification") from None
     if not isinstance(message, Mapping):
         raise EventError("the message is not a JSON object, so no S3 notification")
@@ -70,16 +71,22 @@ def _parse_s3_record(record: Any) -> UploadEvent | None:
             return None
         described = record["s3"]["object"]
         return UploadEvent(
-            bucket=record["s3"]["bucket"]["name"],
-            key=unquote_plus(described["key"]),
-            version_id=described.get("versionId") or "",
-            etag=described.get("eTag") or "",
-            sequencer=described.get("sequencer") or "",
+            bucket=_text(record["s3"]["bucket"]["name"]),
+            key=unquote_plus(_text(described["key"])),
+            version_id=_text(described.get("versionId") or "", may_be_empty=True),
+            etag=_text(described.get("eTag") or "", may_be_empty=True),
+            sequencer=_text(described.get("sequencer") or "", may_be_empty=True),
             size_bytes=int(described.get("size") or 0),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         message = f"an S3 record lacks or garbles a field ({type(error).__name__})"
         raise EventError(message) from None
+
+
+def _text(value: Any, *, may_be_empty: bool = False) -> str:
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise TypeError
+    return value
 
 
 def s3_message(upload: UploadEvent, *, event_name: str, event_time: datetime) -> str:

@@ -1,8 +1,10 @@
 """Where everything lies: the one place that builds and reads object keys and job names.
 
-uploads      incoming/<path>                      labelled/<class>/<group>/<file>
-work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…   training/<job>/…
-predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…   models/<job>/…
+uploads      incoming/<path>   labelled/<class>/<group>/<file>
+work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…
+             training/<job>/…
+predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
+             models/<job>/…
 """
 
 import hashlib
@@ -23,7 +25,9 @@ MODELS = "models/"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: 1,024 bytes of UTF-8
 MAX_KEY_BYTES = 1024
 
-_JOB_NAME = re.compile(r"^(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>\d+)$")
+_JOB_NAME = re.compile(
+    r"(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>[1-9]\d*)", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def parse_job_name(name: str, prefix: str) -> JobName:
     EventError
         The name was not made by this stack.
     """
-    match = _JOB_NAME.match(name)
+    match = _JOB_NAME.fullmatch(name)
     if not match or match["prefix"] != prefix:
         message = f"'{name}' is not a transform job of this stack (prefix '{prefix}')"
         raise EventError(message)

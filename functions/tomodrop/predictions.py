@@ -93,9 +93,9 @@ class Result(_Strict):
     notice: str = NOTICE
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON; what does not apply is left out."""
-        shown = self.model_dump(mode="json", exclude_none=True)
-        shown["source"] = self.source.model_dump(mode="json")
+        """UTF-8 JSON; what does not apply to the upload is left out, what is unknown is null."""
+        dumped = self.model_dump(mode="json")
+        shown = {name: value for name, value in dumped.items() if value is not None}
         return json.dumps(shown, ensure_ascii=False, indent=2).encode() + b"\n"
 
 

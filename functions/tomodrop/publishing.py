@@ -2,10 +2,12 @@
 
 Each upload has one JSON, under `predictions/` or `rejected/`. Writers may run twice, at once, or in
 the wrong order, so a result is put with S3's conditional writes and the other folder is looked at
-*after* the put: of two writers at least one then sees both, and the older result goes.
+*after* the put: of two writers at least one then sees both, and the older result goes. It goes by a
+conditional delete too: by then a third writer may have put a newer one in its place.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
@@ -17,13 +19,24 @@ from tomodrop.slices import Source, is_newer
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-# PreconditionFailed: somebody wrote first. ConditionalRequestConflict: somebody is writing now.
-_LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+# ConditionalRequestConflict: somebody is writing now. PreconditionFailed: somebody wrote first.
+_BUSY = frozenset({"ConditionalRequestConflict", "409"})
+_REPLACED = frozenset({"PreconditionFailed", "412"})
 _MAX_RACES = 10
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A result that lies in the bucket: the upload version it answers, and its own ETag."""
+
+    source: Source
+    etag: str
 
 
 def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool:
     """Store the result of one upload version; False when a newer or equal one was there.
+
+    Of one version's prediction and rejection the prediction stays.
 
     Raises
     ------
@@ -32,20 +45,34 @@ def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool
     """
     homes = (keys.prediction_key(source.key), keys.rejection_key(source.key))
     own, other = homes if result.status == "predicted" else homes[::-1]
-    stored = _put_if_newer(s3, bucket, own, source, result.to_json())
-    opposite = _stored_source(s3, bucket, other)
+    is_new, mine = _put_if_newer(s3, bucket, own, source, result.to_json())
+    opposite = _stored(s3, bucket, other)
     if not opposite:
-        return stored
-    loser = other if is_newer(source, opposite[0]) else own
-    s3.delete_object(Bucket=bucket, Key=loser)
-    return stored and loser == other
+        return is_new
+    if _outweighs(source, result.status, opposite.source):
+        _delete_unless_replaced(s3, bucket, other, opposite)
+        return is_new
+    if mine:
+        _delete_unless_replaced(s3, bucket, own, mine)
+    return False
 
 
-def _put_if_newer(s3: "S3Client", bucket: str, key: str, source: Source, body: bytes) -> bool:
+def _outweighs(
+    source: Source, status: Literal["predicted", "rejected"], opposite: Source
+) -> bool:
+    if is_newer(source, opposite):
+        return True
+    return status == "predicted" and not is_newer(opposite, source)
+
+
+def _put_if_newer(
+    s3: "S3Client", bucket: str, key: str, source: Source, body: bytes
+) -> tuple[bool, _Stored | None]:
+    """Whether the result was put, and the result of this version that lies there now, if any."""
     condition: dict[str, str] = {"IfNoneMatch": "*"}
-    for race in range(_MAX_RACES):
+    for _ in range(_MAX_RACES):
         try:
-            s3.put_object(
+            put = s3.put_object(
                 Bucket=bucket,
                 Key=key,
                 Body=body,
@@ -54,15 +81,29 @@ def _put_if_newer(s3: "S3Client", bucket: str, key: str, source: Source, body: b
                 **condition,  # type: ignore[arg-type] # one of two keyword arguments
             )
         except ClientError as error:
-            if error_code(error) not in _LOST_RACE or race == _MAX_RACES - 1:
+            # Absent: the result that IfMatch names was deleted in between.
+            if error_code(error) not in _BUSY | _REPLACED and not is_absent(error):
                 raise
+            lost = error
         else:
-            return True
-        there = _stored_source(s3, bucket, key)
-        if there and not is_newer(source, there[0]):
-            return False
-        condition = {"IfMatch": there[1]} if there else {"IfNoneMatch": "*"}
-    return False
+            return True, _Stored(source, put["ETag"])
+        there = _stored(s3, bucket, key)
+        if there and not is_newer(source, there.source):
+            return False, None if is_newer(there.source, source) else there
+        condition = {"IfMatch": there.etag} if there else {"IfNoneMatch": "*"}
+    raise lost
+
+
+def _delete_unless_replaced(s3: "S3Client", bucket: str, key: str, seen: _Stored) -> None:
+    for races_left in reversed(range(_MAX_RACES)):
+        try:
+            s3.delete_object(Bucket=bucket, Key=key, IfMatch=seen.etag)
+        except ClientError as error:
+            if error_code(error) in _BUSY and races_left:
+                continue
+            if error_code(error) not in _REPLACED and not is_absent(error):
+                raise
+        return
 
 
 def _metadata(source: Source) -> dict[str, str]:
@@ -73,8 +114,8 @@ def _metadata(source: Source) -> dict[str, str]:
     }
 
 
-def _stored_source(s3: "S3Client", bucket: str, key: str) -> tuple[Source, str] | None:
-    """What the result at `key` answers, and its ETag; None when there is none."""
+def _stored(s3: "S3Client", bucket: str, key: str) -> _Stored | None:
+    """The result at `key`; None when there is none."""
     try:
         head = s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -92,4 +133,4 @@ def _stored_source(s3: "S3Client", bucket: str, key: str) -> tuple[Source, str] 
         sha256="",
         last_modified=metadata.get("upload-modified", ""),
     )
-    return source, head["ETag"]
+    return _Stored(source, head["ETag"])

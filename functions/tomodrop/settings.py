@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+)
 
 from tomodrop.errors import SettingsError
 
@@ -12,6 +20,13 @@ MIB = 1024 * 1024
 
 def _split_list(text: Any) -> Any:
     return tuple(part.strip() for part in text.split(",")) if isinstance(text, str) else text
+
+
+def _refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in names or len(set(names)) < len(names):
+        message = "a name is empty or comes twice"
+        raise ValueError(message)
+    return names
 
 
 def _split_pairs(text: Any) -> Any:
@@ -37,11 +52,14 @@ def _split_outside_quotes(text: str) -> list[str]:
             current = ""
         else:
             current += character
+    if quoted:
+        message = "a double quote is not closed"
+        raise ValueError(message)
     return [part for part in [*parts, current] if part.strip()]
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_list)]
-Shape = Annotated[tuple[int, int, int], BeforeValidator(_split_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
+Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
 
 

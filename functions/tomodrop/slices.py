@@ -88,12 +88,20 @@ def is_newer(candidate: Source, other: Source) -> bool:
     """Whether `candidate` was put after `other`, both versions of the same key.
 
     S3 sequencers are compared as text after padding the shorter on the right with zeros (S3 User
-    Guide, "Event message structure"). Where one lacks (a sweep knows none), the modification time
-    decides; a tie goes to the candidate, which was looked up later.
+    Guide, "Event message structure"). Where one lacks, the modification time decides. It has whole
+    seconds: within one, the version without a sequencer is the newer, for it comes from a sweep,
+    which found it to be the current one long after. Of two versions at most one is newer.
     """
-    if candidate.version_id and candidate.version_id == other.version_id:
+    if candidate.version_id == other.version_id and has_version(candidate):
         return False
     if candidate.sequencer and other.sequencer:
         width = max(len(candidate.sequencer), len(other.sequencer))
         return candidate.sequencer.ljust(width, "0") > other.sequencer.ljust(width, "0")
-    return candidate.last_modified >= other.last_modified
+    if candidate.last_modified == other.last_modified:
+        return bool(other.sequencer) and not candidate.sequencer
+    return candidate.last_modified > other.last_modified
+
+
+def has_version(source: Source) -> bool:
+    """Whether the bucket is versioned: objects from before that have the version "null"."""
+    return source.version_id not in ("", "null")

@@ -36,13 +36,16 @@ class Intake:
 
     def take_in(self, upload: UploadEvent) -> str:
         """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone"."""
-        source = source_of(upload, b"", "")
+        settings = self._app.settings
         try:
             body, source = read_upload(self._app, upload)
-            label = label_of(upload.key, self._app.settings)
-            slices = normalise(body, self._app.settings.image_shape)
         except UploadGone:
             return "gone"
+        try:
+            if body is None:
+                raise too_large(source.size_bytes, settings.max_upload_mb)
+            label = label_of(upload.key, settings)
+            slices = normalise(body, settings.image_shape)
         except UploadRejected as fault:
             reject(self._app, source, fault)
             return "rejected"
@@ -83,15 +86,13 @@ class Intake:
         objects.write(self._app.s3, bucket, key, write_lines(lines), "application/jsonl")
 
 
-def read_upload(app: App, upload: UploadEvent) -> tuple[bytes, Source]:
-    """The bytes of the version that the event names, and what S3 knows of them.
+def read_upload(app: App, upload: UploadEvent) -> tuple[bytes | None, Source]:
+    """The bytes of the version that the event names (None: too many), and what S3 knows of them.
 
     Raises
     ------
     UploadGone
         That version was deleted.
-    UploadRejected
-        `too_large`.
     """
     version = {"VersionId": upload.version_id} if upload.version_id else {}
     try:
@@ -101,15 +102,10 @@ def read_upload(app: App, upload: UploadEvent) -> tuple[bytes, Source]:
             message = f"upload {keys.upload_id(upload.key, upload.version_id, upload.etag)} is gone"
             raise UploadGone(message) from None
         raise
-    if answer["ContentLength"] > app.settings.max_upload_bytes:
-        answer["Body"].close()
-        raise UploadRejected(
-            "too_large",
-            f"The file has {answer['ContentLength']} bytes; at most {app.settings.max_upload_mb} "
-            "MiB are read.",
-            "Upload single slices, or raise the parameter MaxUploadMb.",
-        )
-    body = answer["Body"].read()
+    body = None
+    if answer["ContentLength"] <= app.settings.max_upload_bytes:
+        body = answer["Body"].read()
+    answer["Body"].close()
     modified = answer["LastModified"].astimezone(UTC).isoformat(timespec="seconds")
     found = UploadEvent(
         bucket=upload.bucket,
@@ -122,8 +118,17 @@ def read_upload(app: App, upload: UploadEvent) -> tuple[bytes, Source]:
     return body, source_of(found, body, modified)
 
 
-def source_of(upload: UploadEvent, body: bytes, last_modified: str) -> Source:
-    """What index lines and results say of an upload; `body` may be empty when it was not read."""
+def too_large(size_bytes: int, max_upload_mb: int) -> UploadRejected:
+    """Why an upload was not read."""
+    return UploadRejected(
+        "too_large",
+        f"The file has {size_bytes} bytes; at most {max_upload_mb} MiB are read.",
+        "Upload single slices, or raise the parameter MaxUploadMb.",
+    )
+
+
+def source_of(upload: UploadEvent, body: bytes | None, last_modified: str) -> Source:
+    """What index lines and results say of an upload; `body` is None when it was not read."""
     return Source(
         bucket=upload.bucket,
         key=upload.key,
@@ -131,7 +136,7 @@ def source_of(upload: UploadEvent, body: bytes, last_modified: str) -> Source:
         etag=upload.etag,
         sequencer=upload.sequencer,
         size_bytes=upload.size_bytes,
-        sha256=hashlib.sha256(body).hexdigest() if body or last_modified else "",
+        sha256="" if body is None else hashlib.sha256(body).hexdigest(),
         last_modified=last_modified,
     )
 

@@ -1,6 +1,7 @@
 """The real handlers, one after the other, on moto: from an upload to its one JSON."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,45 +10,21 @@ import dispatch
 import intake
 import jsonschema_rs
 import pytest
-from tests.functions.conftest import ENVIRONMENT, Context, png, s3_record, sqs_event
-from tomodrop import clients, keys
+from tests.functions.builders import MODEL, go_live, png, s3_event, sqs_event, upload
+from tests.functions.conftest import Context
+from tomodrop import keys
 from tomodrop.clients import App
 from tomodrop.collecting import collect as collect_job
 from tomodrop.dispatching import dispatch as dispatch_at
 from tomodrop.events import JobEnded
-from tomodrop.live_model import LiveModel, write_live_model
 from tomodrop.predictions import schema
 
 LATER = timedelta(minutes=10)
-MODEL = LiveModel(
-    model_name="tomodrop-train-20261101T030000Z",
-    training_job="tomodrop-train-20261101T030000Z",
-    trained_at=datetime(2026, 11, 1, 3, tzinfo=UTC),
-    classes=("non_covid", "covid"),
-    normaliser="1",
-    image_shape=(3, 64, 64),
-    fingerprint="f",
-    metrics={"validation:accuracy": 0.9},
-)
-
-
-def upload(stack: App, key: str, body: bytes, sequencer: str = "0060") -> dict[str, Any]:
-    put = stack.s3.put_object(Bucket=stack.settings.uploads_bucket, Key=key, Body=body)
-    return s3_record(key, put["VersionId"], sequencer)
 
 
 def take_in(*records: dict[str, Any]) -> dict[str, Any]:
-    bodies = [json.dumps({"Records": [record]}) for record in records]
-    return intake.handler(sqs_event(*bodies), Context())
-
-
-def go_live(stack: App) -> None:
-    write_live_model(stack, MODEL)
-    stack.sagemaker.create_model(
-        ModelName=MODEL.model_name,
-        PrimaryContainer={"Image": ENVIRONMENT["ALGORITHM_IMAGE"], "ModelDataUrl": "s3://w/m"},
-        ExecutionRoleArn=ENVIRONMENT["SAGEMAKER_ROLE_ARN"],
-    )
+    answer: dict[str, Any] = intake.handler(s3_event(*records), Context())
+    return answer
 
 
 def jobs(stack: App) -> list[str]:
@@ -259,10 +236,8 @@ def test_a_deleted_upload_is_forgotten(stack: App) -> None:
     assert stored(stack) == {}
 
 
-def test_large_windows_become_several_jobs(stack: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_SLICES_PER_JOB", "2")
-    clients.app.cache_clear()
+def test_large_windows_become_several_jobs(stack: App, change: Callable[..., App]) -> None:
     take_in(*(upload(stack, f"incoming/{n}.png", png(grey=n)) for n in range(5)))
     go_live(stack)
-    assert dispatch_at(clients.app(), later()).jobs == 3
+    assert dispatch_at(change(max_slices_per_job=2), later()).jobs == 3
     assert [job.rsplit("-", 2)[1] for job in jobs(stack)] == ["0000", "0001", "0002"]

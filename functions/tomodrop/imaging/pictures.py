@@ -11,10 +11,13 @@ from tomodrop.errors import UploadRejected
 # Formats are named, so that no other decoder of Pillow ever sees untrusted bytes.
 FORMATS = ("PNG", "JPEG")
 # A CT slice is 512 x 512, sometimes 1024 or 2048; 4096 x 4096 leaves room for scans of films.
-MAX_PIXELS = 4096 * 4096
+# Each side is limited, not only their product: a strip is padded to a square of its longer side.
+MAX_SIDE_PX = 4096
 # Modes whose samples are 8 bit or less. 16-bit and float modes need a window, which a picture
 # does not carry.
-_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+_MODES = frozenset(
+    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ def decode(body: bytes) -> Picture:
     if not body:
         raise UploadRejected("empty_file", "The file has no bytes.", "Upload it again.")
     with warnings.catch_warnings():
-        # A half-size bomb is a warning in Pillow; the limit below is ours, and lower.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # What Pillow only warns of (a half-size bomb, a broken tag) is refused below or harms no
+        # pixel, and a warning's text, which may quote the file, must not reach a log.
+        warnings.simplefilter("ignore")
         try:
             return _decode(body)
         except UploadRejected:
@@ -69,18 +73,23 @@ def _decode(body: bytes) -> Picture:
 
 
 def _check_header(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    if max(image.size) > MAX_SIDE_PX:
         raise _too_many_pixels()
     if getattr(image, "n_frames", 1) > 1:
         raise UploadRejected(
             "several_images", "The file holds several images.", "Upload one slice per file."
         )
-    if image.mode not in _MODES:
+    if image.mode not in _MODES or _has_wide_samples(image):
         raise UploadRejected(
             "unsupported_depth",
             f"The picture has samples of more than 8 bit (mode {image.mode}) and no window.",
             "Apply the lung window (level -600, width 1500 HU) and export as 8-bit PNG.",
         )
+
+
+def _has_wide_samples(image: Image.Image) -> bool:
+    """Whether Pillow would cut 16-bit colour or alpha down to 8 bit, as it does without a word."""
+    return any(";16" in str(tile.args) for tile in image.tile)
 
 
 def _unsupported() -> UploadRejected:
@@ -94,8 +103,8 @@ def _unsupported() -> UploadRejected:
 def _too_many_pixels() -> UploadRejected:
     return UploadRejected(
         "too_many_pixels",
-        f"The picture has more than {MAX_PIXELS} pixels.",
-        "Upload single CT slices of at most 4096 x 4096 pixels.",
+        f"The picture has a side of more than {MAX_SIDE_PX} pixels.",
+        f"Upload single CT slices of at most {MAX_SIDE_PX} x {MAX_SIDE_PX} pixels.",
     )
 
 

@@ -1,0 +1,103 @@
+# The commands of the project. `make` lists them; a line that starts a rule says in ## what it does.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The interpreter that .venv is made from: any of these that is new enough and can make one.
+PYTHONS := python3 python3.13 python3.12 python3.11
+FIND_PYTHON = for name in $(PYTHONS); do \
+  "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  && command -v "$$name" && break; done || true
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Further options of pip, for instance an index that has torch built for CPUs only.
+PIP_ARGS ?=
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+# SAM CLI pins its libraries to releases that exclude those pinned here (click 8.1, boto3 1.43), so
+# it lives in an environment of its own. Its telemetry stays off.
+SAM_CLI := aws-sam-cli==1.170.0
+SAM_VENV := .venv-sam
+SAM = SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
+
+CODE := functions training local tests
+
+.PHONY: help setup setup-dev setup-sam demo run test check format build clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- environments: a stamp in each says that it holds what its requirements say
+
+RUN_REQUIREMENTS := local/requirements.txt training/requirements.txt \
+  functions/requirements.txt functions/requirements-imaging.txt
+
+setup: $(VENV)/.holds-run ## Make .venv with all that running needs
+
+setup-dev: $(VENV)/.holds-dev ## Add to .venv what developing needs (about 1 GB more)
+
+setup-sam: $(SAM_VENV)/.holds-sam ## Make .venv-sam with SAM CLI
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'Tomodrop needs Python 3.11 or newer with its venv module, and' \
+	  'none of $(PYTHONS) is that. Install one, or name it: make setup PYTHON=/path/to/python' >&2; \
+	  exit 2; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo '$(PYTHON) is no Python 3.11 or newer. Name one that is: make setup PYTHON=...' >&2; \
+	  exit 2; }
+	'$(PYTHON)' -m venv $(VENV)
+
+$(VENV)/.holds-run: $(BIN)/python $(RUN_REQUIREMENTS) pyproject.toml
+	@echo 'Installing what running needs into $(VENV) (torch is large: some minutes, once).'
+	@$(PIP_INSTALL) --requirement local/requirements.txt
+	@$(PIP_INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.holds-dev: $(VENV)/.holds-run requirements.txt
+	@echo 'Installing what developing needs into $(VENV) (some minutes, once).'
+	@$(PIP_INSTALL) --requirement requirements.txt
+	@touch $@
+
+$(SAM_VENV)/.holds-sam: Makefile $(BIN)/python
+	@echo 'Installing SAM CLI into $(SAM_VENV).'
+	@$(BIN)/python -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(SAM_CLI)
+	@touch $@
+
+# ---- using it
+
+demo: setup ## Show the whole way on synthetic images, in some minutes
+	@$(BIN)/python -m local.demo
+
+run: setup ## Classify your own: make run INBOX=dir OUT=dir [LABELLED=dir] [STATE=dir] [ARGS=...]
+	@test -n "$${INBOX:-}" -a -n "$${OUT:-}" || { echo 'Say which images and where to:' \
+	  'make run INBOX=dir OUT=dir [LABELLED=dir] [STATE=dir]' >&2; exit 2; }
+	@$(BIN)/tomodrop run --inbox "$$INBOX" --out "$$OUT" $${LABELLED:+--labelled "$$LABELLED"} \
+	  $${STATE:+--state "$$STATE"} $(ARGS)
+
+# ---- working on it
+
+test: setup-dev ## Run the tests (ARGS="-m 'not slow and not e2e'" for the quick ones)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev setup-sam ## Check style, types and templates
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(CODE)
+	$(BIN)/cfn-lint template.yaml
+	$(SAM) validate --lint
+
+format: setup-dev ## Put the code into its form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+build: setup-sam ## Build the functions' bundles, as for `sam deploy`
+	@PYTHON='$(abspath $(BIN))/python' $(SAM) build
+
+clean: ## Remove what was built; the environments and states of runs stay
+	rm -rf .aws-sam build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

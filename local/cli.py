@@ -1,0 +1,127 @@
+"""The command `tomodrop`: a folder in, a folder of prediction JSON out, on this machine.
+
+    tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once] [--set Name=Value …]
+
+Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
+by Ctrl-C or SIGTERM), 1 not done, 2 asked for something that cannot be, nothing was started.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from local.errors import ParameterErrors
+from local.options import TEMPLATE, Options, Refused, check_options, template_parameters
+from local.parameters import resolve_parameters
+from local.template import read_template
+
+EXIT_REFUSED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    options = parse(arguments)
+    try:
+        check_options(options)
+        check_parameters(options)
+    except Refused as refused:
+        for fault in refused.faults:
+            sys.stderr.write(f"tomodrop: {fault}\n")
+        return EXIT_REFUSED
+    # Imported late, for it brings the whole cloud: help and refusals come at once.
+    from local.run import run  # noqa: PLC0415
+
+    return run(options, Console(highlight=False, emoji=False, markup=False))
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """The command line as a value; argparse ends the program with code 2 where it is malformed."""
+    parser = argparse.ArgumentParser(
+        prog="tomodrop",
+        description="Drop CT images into a folder, get prediction JSON. Research use only.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "run",
+        help="classify the files of a folder",
+        description="Run the whole stack of template.yaml on this machine and answer an inbox.",
+    )
+    _add_options(command)
+    given = parser.parse_args(arguments)
+    return Options(
+        inbox=given.inbox.absolute(),
+        out=given.out.absolute(),
+        labelled=given.labelled and given.labelled.absolute(),
+        state=given.state and given.state.absolute(),
+        once=given.once,
+        parameters=dict(given.set),
+    )
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--inbox", type=_folder, required=True, metavar="DIR", help="files to classify"
+    )
+    command.add_argument(
+        "--out", type=_folder, required=True, metavar="DIR", help="where results are to appear"
+    )
+    command.add_argument(
+        "--labelled",
+        type=_folder,
+        metavar="DIR",
+        help="files to learn from, as <class>/<group>/<file>; a group (patient) is never split",
+    )
+    command.add_argument(
+        "--state",
+        type=_folder,
+        metavar="DIR",
+        help="keeps uploads, batches and the model across runs; without it nothing is kept",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="end when every file in the inbox has its JSON"
+    )
+    command.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of template.yaml, for instance --set Epochs=5; may be repeated",
+    )
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        message = "the name of a folder is empty"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text).expanduser()
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        message = f"{text!r} is not of the form Name=Value, for instance Epochs=5"
+        raise argparse.ArgumentTypeError(message)
+    return name.strip(), value.strip()
+
+
+def check_parameters(options: Options) -> None:
+    """Ask the template whether it takes these parameters.
+
+    Raises
+    ------
+    Refused
+        Names every parameter that is unknown or out of bounds.
+    """
+    declared = read_template(TEMPLATE).get("Parameters", {})
+    try:
+        resolve_parameters(declared, template_parameters(options))
+    except ParameterErrors as error:
+        raise Refused([f"--set {fault}" for fault in error.faults]) from error
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,161 @@
+"""From a dropped image to its JSON, through the deployed stack, over HTTP only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from tests.e2e.conftest import Stack, keys_under, live_model, picture, results, wait_for
+
+pytestmark = pytest.mark.e2e
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/prediction.schema.json").read_text())
+
+
+def put(stack: Stack, key: str, body: bytes) -> dict[str, Any]:
+    answer: dict[str, Any] = stack.client("s3").put_object(
+        Bucket=stack.uploads, Key=key, Body=body
+    )
+    return answer
+
+
+def queue_depth(stack: Stack, output: str) -> int:
+    found = stack.client("sqs").get_queue_attributes(
+        QueueUrl=stack.outputs[output], AttributeNames=["All"]
+    )["Attributes"]
+    return sum(
+        int(found[name])
+        for name in ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    )
+
+
+def answered(stack: Stack, *keys: str) -> dict[str, dict[str, Any]] | None:
+    """The results of these uploads by upload key, once each has one."""
+    found = {document["source"]["key"]: document for document in results(stack).values()}
+    return {key: found[key] for key in keys} if set(keys) <= set(found) else None
+
+
+def test_each_image_gets_one_valid_json_and_a_broken_file_its_reason(stack: Stack) -> None:
+    good = [f"incoming/way/a b/c+ü/{number} 肺.png" for number in range(4)]
+    bad = "incoming/way/broken.png"
+    for number, key in enumerate(good):
+        put(stack, key, picture(100 + number))
+    put(stack, bad, picture(99)[:200])
+
+    documents = wait_for("the results", lambda: answered(stack, *good, bad))
+    for key, document in documents.items():
+        jsonschema_rs.validate(SCHEMA, document)
+        assert document["status"] == ("rejected" if key == bad else "predicted")
+    assert documents[bad]["rejection"]["code"] == "damaged_image"
+    model = live_model(stack)
+    assert model
+    names = {documents[key]["model"]["name"] for key in good}
+    assert model["training_job"] in names
+    under = [key for key in results(stack) if "/way/" in key]
+    assert len(under) == len(good) + 1
+    assert queue_depth(stack, "IntakeDeadLetterQueueUrl") == 0
+    assert queue_depth(stack, "EventDeadLetterQueueUrl") == 0
+
+
+def test_training_was_asked_for_in_pipe_mode_and_left_its_curves(stack: Stack) -> None:
+    model = live_model(stack)
+    assert model
+    job = stack.client("sagemaker").describe_training_job(TrainingJobName=model["training_job"])
+    assert job["AlgorithmSpecification"]["TrainingInputMode"] == "Pipe"
+    assert job["HyperParameters"]["num_layers"] == "18"
+    left = wait_for(
+        "the decision",
+        lambda: [
+            key
+            for key in [
+                keys_under(
+                    stack.client("s3"), stack.predictions, f"models/{model['training_job']}/"
+                )
+            ]
+            if any(name.endswith("decision.json") for name in key)
+        ],
+    )[0]
+    assert {name.rsplit("/", 1)[1] for name in left} >= {
+        "accuracy.png",
+        "metrics.jsonl",
+        "decision.json",
+    }
+
+
+def test_repeated_and_reordered_events_give_one_json_of_the_newest_version(stack: Stack) -> None:
+    key = "incoming/again/a.png"
+    first, second = put(stack, key, picture(201)), put(stack, key, picture(202))
+    queue = stack.outputs["IntakeQueueUrl"]
+    sqs = stack.client("sqs")
+    # S3 announced both already; here they come again, the older one last, three times each.
+    for version, sequencer in ((second, "1"), (first, "0")) * 3:
+        sqs.send_message(QueueUrl=queue, MessageBody=announcement(stack, key, version, sequencer))
+
+    def newest() -> dict[str, Any] | None:
+        found = answered(stack, key)
+        if found and found[key]["source"]["version_id"] == second["VersionId"]:
+            return found[key]
+        return None
+
+    wait_for("the newest version's result", newest)
+    wait_for("a quiet queue", lambda: queue_depth(stack, "IntakeQueueUrl") == 0)
+    assert len([name for name in results(stack) if "/again/" in name]) == 1
+    document = newest()
+    assert document
+    jsonschema_rs.validate(SCHEMA, document)
+
+
+def announcement(stack: Stack, key: str, version: dict[str, Any], sequencer: str) -> str:
+    return json.dumps(
+        {
+            "Records": [
+                {
+                    "eventVersion": "2.5",
+                    "eventSource": "aws:s3",
+                    "eventName": "ObjectCreated:Put",
+                    "s3": {
+                        "bucket": {"name": stack.uploads},
+                        "object": {
+                            "key": key,
+                            "size": 1,
+                            "eTag": version["ETag"].strip('"'),
+                            "versionId": version["VersionId"],
+                            "sequencer": sequencer,
+                        },
+                    },
+                }
+            ]
+        }
+    )
+
+
+def test_a_poisoned_object_fails_the_job_and_costs_no_neighbour(stack: Stack) -> None:
+    keys = [f"incoming/poison/{number}.png" for number in range(3)]
+    for number, key in enumerate(keys):
+        put(stack, key, picture(300 + number))
+    s3 = stack.client("s3")
+    victim = wait_for("the slices", lambda: slice_of(stack, keys[0]))
+    s3.put_object(Bucket=stack.work, Key=victim, Body=b"poison")
+
+    documents = wait_for("the results", lambda: answered(stack, *keys))
+    assert documents[keys[0]]["rejection"]["code"] == "no_answer"
+    jsonschema_rs.validate(SCHEMA, documents[keys[0]])
+    assert [documents[key]["status"] for key in keys[1:]] == ["predicted", "predicted"]
+    job = documents[keys[0]]["batch"]["job"]
+    described = stack.client("sagemaker").describe_transform_job(TransformJobName=job)
+    assert described["TransformJobStatus"] == "Failed"
+    sheets = keys_under(s3, stack.predictions, "reports/")
+    assert any(name.endswith("contact-sheet.png") for name in sheets)
+
+
+def slice_of(stack: Stack, key: str) -> str | None:
+    """The work bucket's key of the upload's slice, once an index part names it."""
+    s3 = stack.client("s3")
+    for name in keys_under(s3, stack.work, "batches/"):
+        if "/index/" in name:
+            body = s3.get_object(Bucket=stack.work, Key=name)["Body"].read()
+            for line in map(json.loads, body.splitlines()):
+                if line["source"]["key"] == key:
+                    return f"batches/{name.split('/')[1]}/slices/{line['slice_id']}.png"
+    return None

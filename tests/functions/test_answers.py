@@ -1,0 +1,146 @@
+"""Outputs of a transform job: probabilities, or none at all."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.functions.builders import JOB, lines_of, source
+from tomodrop import keys, objects
+from tomodrop.answers import parse_answer, read_answers
+from tomodrop.clients import App
+from tomodrop.errors import AnswerError
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"prediction": [0.25, 0.75]}', [0.25, 0.75]),
+        (b'{"prediction": [0.25, 0.75]}\n', [0.25, 0.75]),
+        (b'\n{"prediction":[0.25,0.75]}\n\n', [0.25, 0.75]),
+        (b"[0.25, 0.75]", [0.25, 0.75]),
+        (b'{"prediction": [1, 0]}', [1.0, 0.0]),
+        (b'{"prediction": [1.0000001, -1e-9]}', [1.0, 0.0]),
+        (b'{"prediction": [0.333, 0.66], "more": 1}', [0.333, 0.66]),
+        ('{"prediction": [0.25, 0.75]}'.encode("utf-16"), [0.25, 0.75]),
+    ],
+    ids=range(8),
+)
+def test_an_answer_is_read(body: bytes, answer: list[float]) -> None:
+    found = parse_answer(body, 2)
+    assert found == answer
+    assert all(type(value) is float for value in found)
+
+
+def test_as_many_probabilities_as_classes() -> None:
+    assert parse_answer(b"[0.1, 0.2, 0.3, 0.4]", 4) == [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"null",
+        b"0.5",
+        b"{}",
+        b"[]",
+        b"[[0.25, 0.75]]",
+        b"<html>502 Bad Gateway</html>",
+        b"\xff\xfe\xfd",
+        b'{"prediction": [0.25, 0.7',
+        b'{"prediction": [0.25, 0.75]}{"prediction": [0.25, 0.75]}',
+        b'{"prediction": [0.25, 0.75]}\n{"prediction": [0.25, 0.75]}',
+        b'{"prediction": {"0": 0.25, "1": 0.75}}',
+        b'{"predictions": [0.25, 0.75]}',
+        b'{"prediction": "0.25,0.75"}',
+        b'{"prediction": null}',
+        b'{"prediction": [1.0]}',
+        b'{"prediction": [0.2, 0.3, 0.5]}',
+        b'{"prediction": [NaN, 1]}',
+        b'{"prediction": [Infinity, 0]}',
+        b'{"prediction": [-Infinity, 1]}',
+        b'{"prediction": [true, false]}',
+        b'{"prediction": [null, 1]}',
+        b'{"prediction": ["0.25", "0.75"]}',
+        b'{"prediction": [-0.25, 1.25]}',
+        b'{"prediction": [0.1, 0.1]}',
+        b'{"prediction": [0.9, 0.9]}',
+        b'{"prediction": [1, 1' + b"0" * 400 + b"]}",
+        b'{"prediction": [1, 1' + b"0" * 5000 + b"]}",
+        b'{"prediction": [1e999, 0]}',
+        b"[" * 100_000,
+    ],
+    ids=range(31),
+)
+def test_an_output_that_is_no_answer_is_refused(body: bytes) -> None:
+    with pytest.raises(AnswerError):
+        parse_answer(body, 2)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(JSON, st.booleans())
+def test_what_is_read_is_always_a_distribution(value: Any, wrapped: bool) -> None:  # noqa: FBT001
+    body = json.dumps({"prediction": value} if wrapped else value).encode()
+    try:
+        answer = parse_answer(body, 2)
+    except AnswerError:
+        return
+    assert len(answer) == 2
+    assert abs(sum(answer) - 1) < 0.02
+    assert all(0 <= share <= 1 for share in answer)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda row: sum(row) > 0.1))
+def test_every_softmax_is_read(row: list[float]) -> None:
+    shares = [share / sum(row) for share in row]
+    answer = parse_answer(json.dumps({"prediction": shares}).encode(), len(row))
+    assert answer == pytest.approx(shares)
+
+
+def put(stack: App, name: str, body: bytes) -> None:
+    key = f"{keys.job_outputs(JOB)}{name}"
+    objects.write(stack.s3, stack.settings.work_bucket, key, body, "application/jsonlines")
+
+
+def test_answers_are_matched_by_slice_and_never_by_place(stack: App) -> None:
+    first, second = (line.slice_id for line in lines_of(source(), 2))
+    put(stack, f"{second}.png.out", b"[0.1, 0.9]")
+    put(stack, f"{first}.png.out", b"[0.8, 0.2]")
+    assert read_answers(stack, JOB, 2, [first, second]) == {first: [0.8, 0.2], second: [0.1, 0.9]}
+
+
+def test_what_has_no_readable_output_has_no_answer(stack: App) -> None:
+    good, bad, absent = (line.slice_id for line in lines_of(source(), 3))
+    put(stack, f"{good}.png.out", b"[0.8, 0.2]")
+    put(stack, f"{bad}.png.out", b"[0.8")
+    assert read_answers(stack, JOB, 2, [good, bad, absent]) == {good: [0.8, 0.2]}
+
+
+def test_outputs_nobody_asked_for_are_not_read(stack: App) -> None:
+    wanted, other = (line.slice_id for line in lines_of(source(), 2))
+    for name in (f"{wanted}.png.out", f"{other}.png.out", "manifest.json.out", "_SUCCESS"):
+        put(stack, name, b"[0.8, 0.2]")
+    assert read_answers(stack, JOB, 2, [wanted]) == {wanted: [0.8, 0.2]}
+
+
+def test_without_outputs_there_are_no_answers(stack: App) -> None:
+    assert read_answers(stack, JOB, 2, [line.slice_id for line in lines_of(source(), 2)]) == {}
+
+
+def test_outputs_on_every_page_of_the_listing_are_found(
+    stack: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "5")
+    wanted = [line.slice_id for line in lines_of(source(), 12)]
+    for slice_id in wanted:
+        put(stack, f"{slice_id}.png.out", b"[0.8, 0.2]")
+    assert len(read_answers(stack, JOB, 2, wanted)) == 12

@@ -1,0 +1,230 @@
+"""One JSON per upload, and the newest version's, however its writers overlap."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given
+from hypothesis import settings as rules
+from hypothesis import strategies as st
+
+from tests.functions.builders import prediction_of, rejection_of, results, source
+from tests.functions.interference import Crash, before_call, refusing, watching
+from tomodrop import keys
+from tomodrop.clients import App
+from tomodrop.predictions import Result
+from tomodrop.publishing import publish
+from tomodrop.slices import Source
+
+Writer = Callable[[], bool]
+STATUSES = ("predicted", "rejected")
+PAIRS = list(itertools.product(STATUSES, STATUSES))
+HOME = {"predicted": "predictions/a.png.json", "rejected": "rejected/a.png.json"}
+OLD, NEW = source(version_id="v1", sequencer="0060"), source(version_id="v2", sequencer="00605F")
+VERSIONS = [source(version_id=f"v{n}", sequencer=f"006{n}") for n in range(3)]
+
+
+def result_of(of: Source, status: str) -> Result:
+    return prediction_of(of) if status == "predicted" else rejection_of(of)
+
+
+def writer(stack: App, of: Source, status: str) -> Writer:
+    bucket = stack.settings.predictions_bucket
+    return lambda: publish(stack.s3, bucket, of, result_of(of, status))
+
+
+def versions(stack: App) -> dict[str, str]:
+    return {key: found["source"]["version_id"] for key, found in results(stack).items()}
+
+
+def clear(stack: App) -> None:
+    bucket = stack.settings.predictions_bucket
+    for key in results(stack):
+        stack.s3.delete_object(Bucket=bucket, Key=key)
+
+
+def interrupted(stack: App, call: int, other: Writer) -> AbstractContextManager[list[str]]:
+    return before_call(stack.s3, call, other)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_result_lies_where_its_status_says(stack: App, status: str) -> None:
+    assert writer(stack, OLD, status)()
+    (document,) = results(stack).values()
+    assert list(results(stack)) == [HOME[status]]
+    assert document["status"] == status
+    assert document["source"]["sequencer"] == "0060"
+
+
+def test_a_result_says_of_itself_that_it_is_json(stack: App) -> None:
+    writer(stack, OLD, "predicted")()
+    bucket = stack.settings.predictions_bucket
+    head = stack.s3.head_object(Bucket=bucket, Key=HOME["predicted"])
+    assert head["ContentType"] == "application/json"
+    assert head["Metadata"] == {
+        "upload-version": "v1",
+        "upload-sequencer": "0060",
+        "upload-modified": "2026-11-24T15:39:00+00:00",
+    }
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_a_newer_version_replaces_an_older_one(stack: App, first: str, second: str) -> None:
+    assert writer(stack, OLD, first)()
+    assert writer(stack, NEW, second)()
+    assert versions(stack) == {HOME[second]: "v2"}
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_an_older_version_never_replaces_a_newer_one(stack: App, first: str, second: str) -> None:
+    assert writer(stack, NEW, first)()
+    assert not writer(stack, OLD, second)()
+    assert versions(stack) == {HOME[first]: "v2"}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_repeat_leaves_the_first_result_as_it_is(stack: App, status: str) -> None:
+    assert writer(stack, OLD, status)()
+    before = results(stack)
+    assert not writer(stack, OLD, status)()
+    assert results(stack) == before
+
+
+@pytest.mark.parametrize(("first", "second"), [STATUSES, STATUSES[::-1]])
+def test_of_one_version_a_prediction_outweighs_a_rejection(
+    stack: App, first: str, second: str
+) -> None:
+    writer(stack, OLD, first)()
+    writer(stack, OLD, second)()
+    assert versions(stack) == {HOME["predicted"]: "v1"}
+
+
+@pytest.mark.parametrize("versions_of", [(OLD, NEW), (NEW, OLD), (OLD, OLD)])
+@pytest.mark.parametrize("statuses", PAIRS)
+def test_two_writers_leave_one_json_wherever_one_comes_between(
+    stack: App, versions_of: tuple[Source, Source], statuses: tuple[str, str]
+) -> None:
+    newest = max(versions_of, key=lambda of: of.version_id)
+    for call in range(6):
+        clear(stack)
+        first, second = map(writer, (stack, stack), versions_of, statuses)
+        with interrupted(stack, call, second) as seen:
+            first()
+        if len(seen) <= call:
+            second()
+        assert list(versions(stack).values()) == [newest.version_id], (call, seen)
+
+
+@given(
+    order=st.permutations(VERSIONS),
+    statuses=st.lists(st.sampled_from(STATUSES), min_size=3, max_size=3),
+    calls=st.tuples(st.integers(0, 6), st.integers(0, 9)),
+    nested=st.booleans(),
+)
+@rules(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_three_writers_leave_the_newest(
+    stack: App,
+    order: list[Source],
+    statuses: list[str],
+    calls: tuple[int, int],
+    nested: bool,  # noqa: FBT001 - hypothesis passes by name
+) -> None:
+    clear(stack)
+    first, second, third = (writer(stack, of, status) for of, status in zip(order, statuses))
+    ran: list[bool] = []
+
+    def third_once() -> None:
+        if not ran:
+            ran.append(third())
+
+    def second_then() -> None:
+        with interrupted(stack, calls[1], third_once) if nested else nullcontext():
+            second()
+        if nested:
+            third_once()
+
+    with interrupted(stack, calls[0], second_then) as seen:
+        if nested:
+            first()
+        else:
+            with interrupted(stack, calls[1], third_once):
+                first()
+    if len(seen) <= calls[0]:
+        second_then()
+    third_once()
+    assert list(versions(stack).values()) == ["v2"]
+
+
+def crash() -> None:
+    raise Crash
+
+
+@pytest.mark.parametrize("statuses", PAIRS)
+@pytest.mark.parametrize("call", range(4))
+def test_a_writer_that_dies_anywhere_is_made_good_by_its_repeat(
+    stack: App, statuses: tuple[str, str], call: int
+) -> None:
+    writer(stack, OLD, statuses[0])()
+    again = writer(stack, NEW, statuses[1])
+    with interrupted(stack, call, crash):
+        try:
+            again()
+        except Crash:
+            again()
+    assert versions(stack) == {HOME[statuses[1]]: "v2"}
+
+
+def test_a_lost_race_is_run_again(stack: App) -> None:
+    with refusing(stack.s3, "PutObject", "ConditionalRequestConflict", status=409, times=3) as no:
+        assert writer(stack, OLD, "predicted")()
+    assert len(no) == 3
+    assert versions(stack) == {HOME["predicted"]: "v1"}
+
+
+def test_a_result_that_vanishes_during_the_race_is_written_anew(stack: App) -> None:
+    writer(stack, OLD, "predicted")()
+    vanish = lambda: clear(stack)  # noqa: E731
+    with interrupted(stack, 2, vanish) as seen:  # after the look, before the conditional put
+        assert writer(stack, NEW, "predicted")()
+    assert seen[:3] == ["PutObject", "HeadObject", "PutObject"]
+    assert versions(stack) == {HOME["predicted"]: "v2"}
+
+
+def test_a_race_that_is_lost_for_ever_is_an_error(stack: App) -> None:
+    with (
+        refusing(stack.s3, "PutObject", "ConditionalRequestConflict", status=409),
+        pytest.raises(ClientError, match="ConditionalRequestConflict"),
+    ):
+        writer(stack, OLD, "predicted")()
+    assert results(stack) == {}
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "HeadObject"])
+def test_a_refusal_of_another_kind_is_no_lost_race(stack: App, operation: str) -> None:
+    writer(stack, OLD, "rejected")()
+    with (
+        refusing(stack.s3, operation, "AccessDenied", status=403) as refused,
+        pytest.raises(ClientError, match="AccessDenied"),
+    ):
+        writer(stack, NEW, "predicted")()
+    assert len(refused) == 1
+
+
+def test_results_of_other_uploads_are_left_alone(stack: App) -> None:
+    other = source(key="incoming/b.png", version_id="v9", sequencer="00FF")
+    writer(stack, other, "rejected")()
+    writer(stack, OLD, "predicted")()
+    assert versions(stack) == {HOME["predicted"]: "v1", "rejected/b.png.json": "v9"}
+
+
+def test_the_longest_keys_have_their_json(stack: App) -> None:
+    longest = source(key="incoming/" + "肺" * 338)
+    assert len(longest.key.encode()) == 1023
+    assert writer(stack, longest, "predicted")()
+    (key,) = results(stack)
+    assert key == keys.prediction_key(longest.key)
+    assert json.loads(json.dumps(results(stack)[key]))["source"]["key"] == longest.key

@@ -1,0 +1,27 @@
+"""Container entry point: SageMaker runs the image with ``train`` or ``serve`` as its argument."""
+
+import sys
+
+USAGE = "usage: python -m training.algorithm {train|serve}"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program named by the only argument and return its exit code.
+
+    Each program imports what it needs when it is chosen: serving must not wait for the
+    plotting library, and neither is needed to print the usage line.
+    """
+    if arguments == ["train"]:
+        from training.algorithm import train  # noqa: PLC0415
+
+        return train.main()
+    if arguments == ["serve"]:
+        from training.algorithm import serve  # noqa: PLC0415
+
+        return serve.main()
+    sys.stderr.write(USAGE + "\n")
+    return 64
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

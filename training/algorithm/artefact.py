@@ -1,0 +1,121 @@
+"""The model folder: ``model.pt`` (weights only) and ``model.json`` (everything else about it).
+
+``model.json`` is written last and carries the digest of ``model.pt``, so a folder that was half
+written is never taken for a model.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.algorithm.failure import ArtefactError
+from training.algorithm.images import Scaling
+from training.algorithm.model import ARCHITECTURE, BLOCKS
+
+SCHEMA_VERSION = 1
+WEIGHTS_NAME = "model.pt"
+DESCRIPTION_NAME = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """``model.json``: what a reader needs to use the weights, and to know where they are from.
+
+    ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores.
+    """
+
+    architecture: str
+    num_layers: int
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    scaling: Scaling
+    normaliser: str | None
+    data_digest: str | None
+    training_job: str | None
+    start: str
+    metrics: dict[str, Any]
+    hyperparameters: dict[str, str]
+    created_at: str
+
+
+def save_model(
+    folder: Path, description: ModelDescription, state: Mapping[str, torch.Tensor]
+) -> None:
+    """Write both files, each in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / WEIGHTS_NAME
+    with _replacing(weights) as part:
+        torch.save(dict(state), part)
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        **asdict(description),
+        "scaling": description.scaling.as_json(),
+        "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
+    }
+    with _replacing(folder / DESCRIPTION_NAME) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+    """Read a model folder.
+
+    :raises ArtefactError: when a file is absent or altered, or its kind is not known here.
+    """
+    description, weights = _read_description(folder / DESCRIPTION_NAME)
+    path = folder / WEIGHTS_NAME
+    try:
+        digest = _sha256(path)
+    except OSError as error:
+        raise ArtefactError(f"the model has no readable {WEIGHTS_NAME}: {error}") from error
+    if digest != weights.get("sha256"):
+        raise ArtefactError(
+            f"{path} has SHA-256 {digest}, {DESCRIPTION_NAME} was written for "
+            f"{weights.get('sha256')}: the two do not belong together"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for bytes it does not like
+        raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
+    return description, state
+
+
+def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"the model has no readable {DESCRIPTION_NAME}: {error}") from error
+    if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
+        raise ArtefactError(f"{path} is not of schema_version {SCHEMA_VERSION}, the one known here")
+    kind = content.get("architecture"), content.get("num_layers")
+    if kind[0] != ARCHITECTURE or kind[1] not in BLOCKS:
+        raise ArtefactError(f"{path} names an unknown network: {kind[0]!r} of {kind[1]!r} layers")
+    try:
+        weights = dict(content.pop("weights"))
+        content["classes"] = tuple(content["classes"])
+        content["image_shape"] = tuple(content["image_shape"])
+        content["scaling"] = Scaling.from_json(content["scaling"])
+        return ModelDescription(**content), weights
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to that becomes ``path`` when all went well, and vanishes if not."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

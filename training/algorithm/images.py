@@ -1,0 +1,81 @@
+"""From the bytes of a PNG or JPEG to what the network sees; the same for training and serving."""
+
+import io
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""(height, width, channels), grey levels 0…255."""
+
+FORMATS = ("PNG", "JPEG")
+MAX_PIXELS = 64 * 1024 * 1024
+"""Larger pictures are refused before they are decoded: a small file may claim gigabytes."""
+
+
+class UndecodableImageError(ValueError):
+    """The bytes are no picture this algorithm takes; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How grey levels become the network's input: (level / 255 - mean) / std."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def to_input(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 images (N, C, H, W) into float32 of the same shape and memory format."""
+        return images.to(torch.float32).div_(255.0).sub_(self.mean).div_(self.std)
+
+    def as_json(self) -> dict[str, float]:
+        """Return what ``model.json`` keeps."""
+        return {"mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_json(cls, content: dict[str, float]) -> Self:
+        """Undo :meth:`as_json`."""
+        return cls(mean=float(content["mean"]), std=float(content["std"]))
+
+
+def decode_image(encoded: bytes, image_shape: tuple[int, int, int]) -> Pixels:
+    """Decode a PNG or JPEG and bring it to ``image_shape`` (channels, height, width).
+
+    As the built-in does when serving: resized without regard to aspect, alpha dropped, grey
+    repeated over three channels.
+
+    :raises UndecodableImageError: when ``encoded`` is anything else, broken or too large.
+    """
+    channels, height, width = image_shape
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UndecodableImageError(
+                    f"the image has {picture.width} x {picture.height} pixels; "
+                    f"at most {MAX_PIXELS} are taken"
+                )
+            converted = _to_channels(picture, channels)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, UndecodableImageError):
+            raise
+        raise UndecodableImageError(f"the body is not a readable PNG or JPEG: {error}") from error
+    if converted.size != (width, height):
+        converted = converted.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(converted, dtype=np.uint8).reshape(height, width, channels)
+
+
+def _to_channels(picture: Image.Image, channels: int) -> Image.Image:
+    if picture.mode.startswith("I"):
+        # Pillow would clip 16-bit grey at 255; MXNet's decoder keeps the upper byte.
+        levels = np.asarray(picture).astype(np.uint32) >> 8
+        picture = Image.fromarray(levels.astype(np.uint8))
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
+def stack_images(images: list[Pixels]) -> torch.Tensor:
+    """Return one uint8 tensor (N, C, H, W), channels last in memory as the network wants it."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

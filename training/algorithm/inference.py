@@ -1,0 +1,54 @@
+"""A loaded model: pixels in, one probability per class out."""
+
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from training.algorithm.artefact import ModelDescription, load_model
+from training.algorithm.failure import ArtefactError
+from training.algorithm.hardware import choose_device
+from training.algorithm.images import Pixels, stack_images
+from training.algorithm.model import Classifier, build_resnet
+
+
+class Predictor:
+    """Answers for one image at a time, so that no answer depends on another request."""
+
+    def __init__(self, description: ModelDescription, classifier: Classifier) -> None:
+        self.description = description
+        self._device = choose_device()
+        self._classifier = classifier.eval().place_on(self._device)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load what ``train`` left.
+
+        :raises ArtefactError: when it is incomplete, altered, or does not fit its description.
+        """
+        description, state = load_model(folder)
+        channels, num_classes = description.image_shape[0], len(description.classes)
+        resnet = build_resnet(description.num_layers, channels, num_classes)
+        try:
+            resnet.load_state_dict(state)
+        except RuntimeError as error:
+            raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
+        return cls(description, Classifier(resnet, trainable_stages=0, frozen_batch_norm=True))
+
+    def predict(self, pixels: Pixels) -> list[float]:
+        """Return the probability of each class for one image of ``image_shape``."""
+        with torch.inference_mode():
+            images = stack_images([pixels]).to(self._device)
+            scores = self._classifier(self.description.scaling.to_input(images))
+            probabilities: list[float] = scores.double().softmax(1)[0].tolist()
+        return probabilities
+
+    def check(self) -> None:
+        """Answer for a black image once; the first answer is slow, and a broken model shows.
+
+        :raises ArtefactError: when the answer is no distribution over the classes.
+        """
+        channels, height, width = self.description.image_shape
+        answer = torch.tensor(self.predict(torch.zeros(height, width, channels).byte().numpy()))
+        if not bool(answer.isfinite().all()) or abs(float(answer.sum()) - 1) > 1e-3:
+            raise ArtefactError(f"the model answers {answer.tolist()} for a black image")

@@ -1,0 +1,116 @@
+"""The network: MONAI's ResNets in two dimensions, cut into stages that learn or stay."""
+
+import torch
+from monai.networks.nets.resnet import ResNet
+from torch import nn
+
+BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+    152: ("bottleneck", (3, 8, 36, 3)),
+    200: ("bottleneck", (3, 24, 36, 3)),
+}
+"""Depth → kind of block, and how many in each of the last four stages."""
+
+WIDTHS = [64, 128, 256, 512]
+ARCHITECTURE = "monai.resnet-2d"
+
+
+def build_resnet(num_layers: int, channels: int, num_classes: int) -> ResNet:
+    """Return a randomly initialised 2-D ResNet with torchvision's layer names.
+
+    MONAI's own ``resnet34`` and the like are not used: their first stride of 1 quadruples all
+    work behind it and is not ResNet, and their parameter-free shortcuts pass no gradient.
+    """
+    block, layers = BLOCKS[num_layers]
+    return ResNet(
+        block,
+        list(layers),
+        WIDTHS,
+        spatial_dims=2,
+        n_input_channels=channels,
+        num_classes=num_classes,
+        conv1_t_stride=2,
+        bias_downsample=False,
+    )
+
+
+class Classifier(nn.Module):
+    """A ResNet of which the last ``trainable_stages`` of five stages learn (0: the head only).
+
+    The stages are the stem and the four groups of residual blocks. The frozen ones run without
+    a gradient and with the batch-norm statistics they have; with ``frozen_batch_norm`` the
+    learning ones keep theirs as well.
+    """
+
+    def __init__(self, resnet: ResNet, trainable_stages: int, *, frozen_batch_norm: bool) -> None:
+        super().__init__()
+        self.resnet = resnet
+        stages = _stages(resnet)
+        cut = len(stages) - trainable_stages
+        # Plain lists: the modules belong to ``resnet`` and must not be registered twice.
+        self._frozen: list[nn.Module] = stages[:cut]
+        self._learning: list[nn.Module] = stages[cut:]
+        self._frozen_batch_norm = frozen_batch_norm
+        for parameter in self._fixed_parameters():
+            parameter.requires_grad = False
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer: features → one score per class."""
+        head = self.resnet.fc
+        if not isinstance(head, nn.Linear):
+            raise TypeError("the network has no linear head")
+        return head
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the head sees, (N, features), for float32 inputs (N, C, H, W)."""
+        with torch.no_grad():
+            for stage in self._frozen:
+                inputs = stage(inputs)
+        for stage in self._learning:
+            inputs = stage(inputs)
+        return inputs.mean(dim=(2, 3))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the scores before softmax, (N, classes)."""
+        scores: torch.Tensor = self.head(self.features(inputs))
+        return scores
+
+    def train(self, mode: bool = True) -> "Classifier":  # noqa: FBT001, FBT002  # as nn.Module
+        """Switch to learning, except what is frozen."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        if self._frozen_batch_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def place_on(self, device: torch.device) -> "Classifier":
+        """Move to ``device``, kernels in the memory order that convolutions are fastest in."""
+        self.to(device)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def learning_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters an optimizer may change."""
+        return [p for p in self.resnet.parameters() if p.requires_grad]
+
+    def _fixed_parameters(self) -> list[nn.Parameter]:
+        fixed = [p for stage in self._frozen for p in stage.parameters()]
+        if self._frozen_batch_norm:
+            for module in self.resnet.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    fixed += module.parameters()
+        return fixed
+
+
+def _stages(resnet: ResNet) -> list[nn.Module]:
+    stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act, resnet.maxpool)
+    return [stem, resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]

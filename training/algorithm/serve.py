@@ -1,0 +1,175 @@
+"""The ``serve`` program: SageMaker's inference contract over HTTP.
+
+``GET /ping``, ``GET /execution-parameters``, ``POST /invocations``. The port opens only after the
+model has answered once. Decoding and the network run in threads of their own, so that health
+checks are answered whatever else goes on.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from training.algorithm.failure import JobFailedError, describe_failure
+from training.algorithm.hardware import count_cores
+from training.algorithm.images import UndecodableImageError, decode_image
+from training.algorithm.inference import Predictor
+from training.algorithm.log import LOGGER, set_up_logging
+from training.algorithm.settings import ServeSettings, read_serve_settings
+
+CONTENT_TYPES = ("application/x-image", "image/png", "image/jpeg")
+JSON_LINES = "application/jsonlines"
+JSON = "application/json"
+DRAIN_S = 100
+"""SageMaker kills a container 120 s after SIGTERM."""
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error; the message goes to the client."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Server:
+    """The three routes over one model."""
+
+    def __init__(self, predictor: Predictor, max_payload_bytes: int, cores: int) -> None:
+        self._predictor = predictor
+        self._max_payload_bytes = max_payload_bytes
+        self._cores = cores
+        self._decoders = ThreadPoolExecutor(cores, "decode")
+        # One at a time: the network itself uses all cores.
+        self._network = ThreadPoolExecutor(1, "network")
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        routes = [
+            Route("/ping", self.ping, methods=["GET"]),
+            Route("/execution-parameters", self.execution_parameters, methods=["GET"]),
+            Route("/invocations", self.invocations, methods=["POST"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={RefusedError: _answer_refusal})
+
+    async def ping(self, _request: Request) -> Response:
+        """Health: the server is only there once the model has answered."""
+        return Response(status_code=200)
+
+    async def execution_parameters(self, _request: Request) -> Response:
+        """What batch transform should use when the job does not say."""
+        return JSONResponse(
+            {
+                # Enough that the network never waits for decoding or for the next request.
+                "MaxConcurrentTransforms": 2 * self._cores,
+                "BatchStrategy": "SINGLE_RECORD",
+                "MaxPayloadInMB": self._max_payload_bytes // (1024 * 1024),
+            }
+        )
+
+    async def invocations(self, request: Request) -> Response:
+        """One encoded image in, one probability per class out."""
+        _check_content_type(request.headers.get("content-type", ""))
+        accept = choose_accept(request.headers.get("accept", ""))
+        body = await _read_body(request, self._max_payload_bytes)
+        shape = self._predictor.description.image_shape
+        loop = asyncio.get_running_loop()
+        try:
+            pixels = await loop.run_in_executor(self._decoders, decode_image, body, shape)
+        except UndecodableImageError as error:
+            raise RefusedError(400, str(error)) from error
+        answer = await loop.run_in_executor(self._network, self._predictor.predict, pixels)
+        content = answer if accept == JSON else {"prediction": answer}
+        return Response(json.dumps(content), media_type=accept)
+
+
+def choose_accept(header: str) -> str:
+    """Return the media type of the answer; JSON Lines unless plain JSON is asked for.
+
+    :raises RefusedError: when the client takes neither.
+    """
+    wanted = [part.split(";")[0].strip().lower() for part in header.split(",") if part.strip()]
+    for media_type in wanted or ["*/*"]:
+        if media_type in ("*/*", "application/*", JSON_LINES):
+            return JSON_LINES
+        if media_type == JSON:
+            return JSON
+    raise RefusedError(406, f"Accept {header!r}: {JSON_LINES} and {JSON} are offered")
+
+
+def _check_content_type(header: str) -> None:
+    if header.split(";", maxsplit=1)[0].strip().lower() not in CONTENT_TYPES:
+        raise RefusedError(
+            415, f"Content-Type {header!r} is not taken; use one of {', '.join(CONTENT_TYPES)}"
+        )
+
+
+async def _read_body(request: Request, limit_bytes: int) -> bytes:
+    """Read the body, keeping no more than the limit of it.
+
+    A body over the limit is still read to its end: a client that is cut off while sending
+    sees a broken connection instead of the answer.
+    """
+    body = bytearray()
+    size_bytes = 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes <= limit_bytes:
+            body += chunk
+    if size_bytes > limit_bytes:
+        raise RefusedError(413, f"the body has {size_bytes} bytes; at most {limit_bytes} are taken")
+    return bytes(body)
+
+
+async def _answer_refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return JSONResponse({"error": str(error)}, status_code=error.status)
+
+
+def main() -> int:
+    """Load the model, make it answer once, and serve until SIGTERM; return the exit code."""
+    set_up_logging()
+    try:
+        settings = read_serve_settings(os.environ)
+        cores = count_cores()
+        torch.set_num_threads(cores)
+        predictor = Predictor.load(settings.layout.model)
+        predictor.check()
+    except JobFailedError as error:
+        _reason, log_line, exit_code = describe_failure(error)
+        LOGGER.error(log_line)
+        return exit_code
+    _run_server(predictor, settings, cores)
+    return 0
+
+
+def _run_server(predictor: Predictor, settings: ServeSettings, cores: int) -> None:
+    app = Server(predictor, settings.max_payload_bytes, cores).app()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="0.0.0.0",  # noqa: S104  # SageMaker reaches the container from outside
+            port=settings.port,
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            timeout_graceful_shutdown=DRAIN_S,
+            timeout_keep_alive=75,
+        )
+    )
+    # uvicorn raises the signal again once it has drained; by default that would kill us.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    LOGGER.info("Serving %s on port %d", predictor.description.training_job, settings.port)
+    server.run()
+    if not server.started:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Ways to fill a labelled folder: `<class>/<group>/<file>`, the layout that intake takes in."""
