@@ -37,7 +37,7 @@ help: ## List the commands
 RUN_REQUIREMENTS := local/requirements.txt training/requirements.txt \
   functions/requirements.txt functions/requirements-imaging.txt
 
-setup: $(VENV)/.holds-run ## Make .venv with all that running needs
+setup: $(VENV)/.holds-us ## Make .venv with all that running needs
 
 setup-dev: $(VENV)/.holds-dev ## Add to .venv what developing needs (about 1 GB more)
 
@@ -52,13 +52,16 @@ $(BIN)/python:
 	  exit 2; }
 	'$(PYTHON)' -m venv $(VENV)
 
-$(VENV)/.holds-run: $(BIN)/python $(RUN_REQUIREMENTS) pyproject.toml
+$(VENV)/.holds-run: $(BIN)/python $(RUN_REQUIREMENTS)
 	@echo 'Installing what running needs into $(VENV) (torch is large: some minutes, once).'
 	@$(PIP_INSTALL) --requirement local/requirements.txt
+	@touch $@
+
+$(VENV)/.holds-us: $(VENV)/.holds-run pyproject.toml
 	@$(PIP_INSTALL) --no-deps --editable .
 	@touch $@
 
-$(VENV)/.holds-dev: $(VENV)/.holds-run requirements.txt
+$(VENV)/.holds-dev: $(VENV)/.holds-us requirements.txt
 	@echo 'Installing what developing needs into $(VENV) (some minutes, once).'
 	@$(PIP_INSTALL) --requirement requirements.txt
 	@touch $@
@@ -100,4 +103,4 @@ build: setup-sam ## Build the functions' bundles, as for `sam deploy`
 	@PYTHON='$(abspath $(BIN))/python' $(SAM) build
 
 clean: ## Remove what was built; the environments and states of runs stay
-	rm -rf .aws-sam build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .aws-sam build dist demo functions/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int] | None:
     """Publish the job's results and move its part on."""
     done = collect(app(), parse_transform_event(event))
+    metrics.add_metric("TransformJobs_collected", MetricUnit.Count, int(done is not None))
     for outcome, count in vars(done).items() if done else ():
         metrics.add_metric(f"Results_{outcome}", MetricUnit.Count, count)
     return vars(done) if done else None

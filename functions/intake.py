@@ -31,5 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     with processor(records=event["Records"], handler=take_in):
         processor.process()
-    logger.info("taken in", extra={"slices": intake.write_index()})
+    slices = intake.write_index()
+    metrics.add_metric("Slices_named", MetricUnit.Count, slices)
+    logger.info("taken in", extra={"slices": slices})
     return dict(processor.response())

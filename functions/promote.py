@@ -19,6 +19,7 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Decide on the model, and put the decision where people look."""
     decision = promote(app(), parse_training_event(event).name)
+    metrics.add_metric("TrainingJobs_decided", MetricUnit.Count, int(decision is not None))
     if decision:
         metrics.add_metric(f"Models_{decision['decision']}", MetricUnit.Count, 1)
     return decision

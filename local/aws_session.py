@@ -4,6 +4,7 @@ A profile, a config file or a proxy that the user has for real AWS must neither 
 what goes to this machine.
 """
 
+import functools
 import os
 import threading
 from typing import Any
@@ -24,8 +25,12 @@ NO_USER_SETTINGS = {
 }
 
 
+@functools.cache
 def isolated_session(region: str) -> boto3.Session:
-    """A session of the operator's, with nothing from the environment or the home folder."""
+    """The operator's session, with nothing from the environment or the home folder.
+
+    One per process: it keeps the service models that it has read.
+    """
     session = botocore.session.Session(session_vars=NO_USER_SETTINGS)
     return boto3.Session(**OPERATOR, region_name=region, botocore_session=session)
 

@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -199,7 +199,7 @@ class Cloud:
         """
         try:
             self._delivery.bus.put(event)
-        except RuntimeError as error:  # the executor takes nothing more
+        except (RuntimeError, CancelledError) as error:  # the executor takes or does nothing more
             raise CloudStoppedError("The cloud is stopping.") from error
 
     def activity(self) -> Activity:

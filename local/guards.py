@@ -13,6 +13,7 @@ from zlib import crc32
 from moto.backends import get_backend
 
 from local import moto_seams
+from local.downloads import Downloads
 from local.gateway import (
     Application,
     Environ,
@@ -43,16 +44,19 @@ class ObjectGuard:
 
     def __init__(self, recorder: ObjectRecorder) -> None:
         self._recorder = recorder
+        self._downloads = Downloads(recorder)
         self._locks = [threading.RLock() for _ in range(LOCK_STRIPES)]
 
     def __call__(
         self, application: Application, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer one S3 request."""
+        bucket, key = _addressed(environ)
+        if environ["REQUEST_METHOD"] == "GET" and key:
+            return self._downloads.answer(application, environ, start_response, (bucket, key))
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return application(environ, start_response)
         body = read_body(environ)
-        bucket, key = _addressed(environ)
         with self._locked(bucket, key), held_events() as events, touched_keys() as touched:
             reply = ask(application, environ, body)
             if reply.ok and bucket and key:

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,15 @@ class BodyFile:
         """Nothing is held open."""
 
 
+@dataclass(frozen=True)
+class StoredBody:
+    """Where the body of a version lies. `etag` as in the header, in quotes."""
+
+    path: Path
+    size: int
+    etag: str
+
+
 class ObjectRecorder:
     """Brings the stored versions of a key in line with moto's."""
 
@@ -139,6 +149,18 @@ class ObjectRecorder:
             "metadata": dict(entry.metadata),
             "tags": self._backend.tagger.get_tag_dict_for_resource(entry.arn),
         }
+
+    def body_of(self, bucket: str, key: str, version_id: str | None) -> StoredBody | None:
+        """The body of a version (None: the latest), None if there is no such recorded version."""
+        found = self._backend.buckets.get(bucket)
+        versions = found.keys.getlist(key, []) if found is not None else []
+        for entry in reversed(versions):
+            if version_id in (None, entry.version_id):
+                recorded_id = getattr(entry, "recorded_id", None)
+                if recorded_id is None or isinstance(entry, FakeDeleteMarker):
+                    return None
+                return StoredBody(self._store.body_path(recorded_id), entry.size, entry.etag)
+        return None
 
     def restore(self) -> None:
         """Put every stored version into moto's buckets, and record what changes from now on.

@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from local.invocations import AsyncInvoker, TargetQueue
 from local.recurrence import Recurrence, parse_expression
 
 NOTHING_DUE = timedelta(days=365)
+# More turns of one schedule than this are not under way at once: on a machine that cannot keep up
+# they would only pile up.
+MOST_UNDER_WAY = 8
 # A machine that slept through some turns makes up for the last one only.
 LATE_AFTER = timedelta(minutes=1)
 
@@ -128,6 +132,9 @@ class Scheduler:
         self._stopping = False
         self._wake = threading.Event()
         self._turns: dict[str, _Turn] = {}
+        self._under_way: dict[str, threading.BoundedSemaphore] = defaultdict(
+            lambda: threading.BoundedSemaphore(MOST_UNDER_WAY)
+        )
         self._thread = threading.Thread(target=self._run, name="scheduler")
 
     def check(self) -> None:
@@ -196,7 +203,7 @@ class Scheduler:
             turn = self._first_turn(schedule, now)
         if turn.due is not None and turn.due <= now:
             if schedule.allows(turn.due):
-                self._executor.submit(self._deliver_quietly, schedule, turn.due)
+                self._call(schedule, turn.due)
             turn = _Turn(turn.timing, turn.recurrence, _following(turn, now))
         self._turns[schedule.arn] = turn
 
@@ -205,13 +212,23 @@ class Scheduler:
         # A rate without a start date begins at once; the others wait for their time.
         return _Turn(schedule.timing, recurrence, recurrence.next_after(now - timedelta.resolution))
 
-    def _deliver_quietly(self, schedule: Schedule, due: datetime) -> None:
-        try:
-            self._deliver(schedule, due)
-        except FunctionFailedError as error:
-            logger.warning("%s: %s", schedule.arn, error)
-        except CloudStoppedError:
-            logger.info("%s: not delivered, the cloud is stopping", schedule.arn)
+    def _call(self, schedule: Schedule, due: datetime) -> None:
+        free = self._under_way[schedule.arn]
+        if not free.acquire(blocking=False):
+            logger.warning("%s: turn of %s left out, others are under way", schedule.arn, due)
+            return
+
+        def deliver() -> None:
+            try:
+                self._deliver(schedule, due)
+            except FunctionFailedError as error:
+                logger.warning("%s: %s", schedule.arn, error)
+            except CloudStoppedError:
+                logger.info("%s: not delivered, the cloud is stopping", schedule.arn)
+            finally:
+                free.release()
+
+        self._executor.submit(deliver)
 
     def _deliver(self, schedule: Schedule, due: datetime) -> Any:
         return self._invoker.deliver(

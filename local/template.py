@@ -114,6 +114,8 @@ def _translate(template: dict[str, Any], parameters: dict[str, str], region: str
     except InvalidDocumentException as error:
         causes = "\n  ".join(cause.message for cause in error.causes) or error.message
         raise TemplateError(f"The template is refused by AWS SAM:\n  {causes}") from error
+    finally:
+        translator.metrics.publish()  # to nobody: unpublished, they complain when they are deleted
     assert isinstance(translated, dict)
     return translated
 

@@ -1,9 +1,10 @@
 """The batch table: whose turn it is. One item per window, one per part of a planned window.
 
-    window  OPEN ──planned──▶ PLANNED ──all parts done──▶ DONE
+    window  OPEN ──all its parts are noted──▶ PLANNED
     part    READY(attempt) ──job made──▶ SUBMITTED(attempt, job) ──collected──▶ DONE
                  ▲                                │
                  └───── some uploads unanswered ──┘
+            READY ──its slices expired before there was a model──▶ DONE
 
 Every move is one conditional write, so two invocations can never both make it. The sparse index
 `pending` holds only what still waits (attribute `pending`: "window", "ready" or "submitted").
@@ -104,6 +105,15 @@ class Batches:
             part.batch,
             part.part,
             {"state": "SUBMITTED", "pending": "submitted", "job": job, "model": json.dumps(model)},
+            when=Attr("state").eq("READY") & Attr("attempt").eq(part.attempt),
+        )
+
+    def drop(self, part: Part) -> bool:
+        """What the part was to score has expired: the sweep sends its uploads round again."""
+        return self._update(
+            part.batch,
+            part.part,
+            {"state": "DONE"},
             when=Attr("state").eq("READY") & Attr("attempt").eq(part.attempt),
         )
 

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from tomodrop import keys, objects
 from tomodrop.clients import App
@@ -34,20 +35,30 @@ class Split:
 
 def read_examples(app: App) -> list[Example]:
     """Every slice of the newest version of each labelled upload, of the current normaliser."""
+    return examples_of((line for _, part in index_parts(app) for line in part), app.settings)
+
+
+def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
+    """The index parts and when each was written, oldest first.
+
+    A slice that was made again is named again: the later line says what its picture is now.
+    """
     work = app.settings.work_bucket
-    lines: list[IndexLine] = []
-    for key in objects.keys_under(app.s3, work, keys.DATASET_INDEX):
-        lines.extend(read_lines(objects.read(app.s3, work, key)))
-    return examples_of(lines, app.settings)
+    parts = objects.listing(app.s3, work, keys.DATASET_INDEX)
+    for part in sorted(parts, key=lambda part: part["LastModified"]):
+        yield part["LastModified"], list(read_lines(objects.read(app.s3, work, part["Key"])))
 
 
 def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
-    """Examples from index lines, in slice order; classes that are no longer learned are left out."""
+    """Examples from index lines, in slice order.
+
+    Classes that are no longer learned are left out, and slices that are to be made again.
+    """
     places = {name: place for place, name in enumerate(settings.class_names)}
     examples = [
         Example(line.slice_id, places[line.label.name], line.label.group)
-        for line in _newest(line for line in lines if is_current(line, settings))
-        if line.label and line.label.name in places
+        for line in _newest(lines)
+        if line.label and line.label.name in places and is_current(line, settings)
     ]
     return sorted(examples, key=lambda example: example.slice_id)
 
@@ -107,7 +118,7 @@ def _held_out(groups_of: list[set[str]], share: float) -> set[str]:
 def _move(nearest: list[str], held_out: set[str], harms: Callable[[set[str]], bool]) -> None:
     """Let the first group change sides that harms no class by it, or else the very first."""
     harmless = (group for group in nearest if not harms(held_out ^ {group}))
-    held_out ^= {next(harmless, nearest[0])}
+    held_out.symmetric_difference_update({next(harmless, nearest[0])})
 
 
 def _check_halves(halves: Split, class_names: tuple[str, ...]) -> None:
@@ -124,7 +135,7 @@ def _check_halves(halves: Split, class_names: tuple[str, ...]) -> None:
 def _check_classes(examples: list[Example], class_names: tuple[str, ...]) -> None:
     for label, name in enumerate(class_names):
         groups = {e.group for e in examples if e.label == label}
-        if len(groups) < 2:  # noqa: PLR2004 - one for each half
+        if len(groups) < 2:  # one for each half
             message = (
                 f"class '{name}' has {len(groups)} group(s) of labelled slices; at least two are "
                 f"needed, one to learn from and one to validate on: add labelled/{name}/<group>/"

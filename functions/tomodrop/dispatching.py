@@ -39,8 +39,8 @@ def dispatch(app: App, now: datetime) -> Dispatched:
         plan_window(app, batches, batch)
     ready = list(batches.ready())
     model = read_live_model(app) if ready else None
-    jobs = _submit_all(app, batches, ready, model) if model else 0
-    done = Dispatched(windows=len(settled), jobs=jobs, waiting=len(ready) - jobs)
+    jobs, waiting = _submit_all(app, batches, ready, model) if model else (0, len(ready))
+    done = Dispatched(windows=len(settled), jobs=jobs, waiting=waiting)
     logger.info("dispatched", extra=asdict(done) | {"has_model": bool(model or not ready)})
     return done
 
@@ -79,24 +79,36 @@ def pack(lines: list[IndexLine], max_slices: int) -> list[list[IndexLine]]:
     return parts
 
 
-def _submit_all(app: App, batches: Batches, ready: list[Part], model: LiveModel) -> int:
-    for made, part in enumerate(ready):
+def _submit_all(
+    app: App, batches: Batches, ready: list[Part], model: LiveModel
+) -> tuple[int, int]:
+    """How many jobs were made, and how many parts still wait."""
+    made = 0
+    for place, part in enumerate(ready):
         try:
-            submit_part(app, batches, part, model)
+            made += submit_part(app, batches, part, model)
         except ClientError as error:
             if error_code(error) not in _WAIT_CODES:
                 raise
             logger.info("no room for another job yet", extra={"code": error_code(error)})
-            return made
-    return len(ready)
+            return made, len(ready) - place
+    return made, 0
 
 
-def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> None:
-    """Make the part's transform job. A job of that name exists already: that is success."""
+def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> bool:
+    """Make the part's transform job. A job of that name exists already: that is success.
+
+    False: the part waited for a model until its slices expired (WorkRetentionDays).
+    """
     job = JobName(app.settings.job_name_prefix, part.batch, part.part, part.attempt)
     work = app.settings.work_bucket
-    lines = read_lines(objects.read(app.s3, work, part.slices_key))
-    manifest = transform_manifest(work, part.batch, [line.slice_id for line in lines])
+    lines = objects.read_if_there(app.s3, work, part.slices_key)
+    if lines is None:
+        logger.warning("a part expired", extra={"batch": part.batch, "part": part.part})
+        batches.drop(part)
+        return False
+    slice_ids = [line.slice_id for line in read_lines(lines)]
+    manifest = transform_manifest(work, part.batch, slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
     try:
         app.sagemaker.create_transform_job(
@@ -109,3 +121,4 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> Non
         made = app.sagemaker.describe_transform_job(TransformJobName=str(job))
         model = read_model_record(app, made["ModelName"])
     batches.submit(part, str(job), model.model_dump(mode="json"))
+    return True

@@ -1,14 +1,19 @@
 """Copy a training job's figures (metrics, curves) to where people look."""
 
+import gzip
 import tarfile
 import tempfile
+import zlib
 from pathlib import PurePosixPath
 from typing import IO
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
 from tomodrop import keys, objects
 from tomodrop.clients import App
+
+logger = Logger(child=True)
 
 _TYPES = {".json": "application/json", ".jsonl": "application/jsonl", ".png": "image/png"}
 # A handful of pictures and tables; what is larger is not a figure.
@@ -42,11 +47,15 @@ def copy_figures(app: App, job: str) -> list[str]:
 
 def _figures(packed: IO[bytes]) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
-    with tarfile.open(fileobj=packed, mode="r:gz") as archive:
-        for member in archive:
-            name = PurePosixPath(member.name).name
-            wanted = member.isfile() and PurePosixPath(name).suffix in _TYPES
-            content = archive.extractfile(member) if wanted else None
-            if content and member.size <= _MAX_BYTES and len(found) < _MAX_FILES:
-                found.append((name, content.read()))
+    try:
+        with tarfile.open(fileobj=packed, mode="r:gz") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                wanted = member.isfile() and PurePosixPath(name).suffix in _TYPES
+                content = archive.extractfile(member) if wanted else None
+                if content and member.size <= _MAX_BYTES and len(found) < _MAX_FILES:
+                    found.append((name, content.read()))
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as fault:
+        # Pictures for people: a good model does not wait for them.
+        logger.warning("the job's output.tar.gz is damaged (%s)", type(fault).__name__)
     return found

@@ -93,7 +93,7 @@ def decide(
     if accuracy is None:
         return "refused", "the job reported no validation:accuracy"
     minimum = settings.minimum_validation_accuracy
-    if accuracy < minimum:
+    if not accuracy >= minimum:  # said this way round, NaN is refused as well
         return "refused", (
             f"validation accuracy {accuracy:.3f} is below the minimum {minimum:.3f} "
             "(parameter MinimumValidationAccuracy)"

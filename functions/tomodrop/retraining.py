@@ -19,6 +19,7 @@ from tomodrop.training_jobs import (
     hyperparameters,
     training_fingerprint,
     training_job_name,
+    training_jobs_of,
     training_request,
 )
 
@@ -28,14 +29,15 @@ logger = Logger(child=True)
 def retrain(app: App, scheduled: datetime) -> str | None:
     """Start a training job on the labelled set. Returns its name, or None when none is needed.
 
-    None is needed when a training runs, when the set cannot be trained on yet, or when the live
-    model was made from the same data with the same recipe; the log says which.
+    None is needed when a training runs, when this schedule made its job already, when the set
+    cannot be trained on yet, or when the live model was made from the same data with the same
+    recipe; the log says which.
     """
     settings = app.settings
     job = training_job_name(settings.job_name_prefix, scheduled)
-    running = _running_jobs(app)
-    if running and job not in running:
-        logger.info("a training is running already", extra={"jobs": running})
+    in_the_way = _running_or_made(app, job)
+    if in_the_way:
+        logger.info("a training was started already", extra={"jobs": in_the_way})
         return None
     examples = dataset.read_examples(app)
     try:
@@ -55,11 +57,11 @@ def retrain(app: App, scheduled: datetime) -> str | None:
     return job
 
 
-def _running_jobs(app: App) -> list[str]:
-    found = app.sagemaker.list_training_jobs(
-        NameContains=f"{app.settings.job_name_prefix}-train-", StatusEquals="InProgress"
-    )
-    return [job["TrainingJobName"] for job in found["TrainingJobSummaries"]]
+def _running_or_made(app: App, job: str) -> list[str]:
+    """Names of the jobs that run, and this one whatever became of it: its inputs must stay."""
+    running = [found["TrainingJobName"] for found in training_jobs_of(app, StatusEquals="InProgress")]
+    named = [found["TrainingJobName"] for found in training_jobs_of(app, NameContains=job)]
+    return sorted({*running, *(name for name in named if name == job)})
 
 
 def job_record(

@@ -73,7 +73,7 @@ def read_lines(body: bytes) -> Iterator[IndexLine]:
 
 
 def by_upload(lines: Iterable[IndexLine]) -> dict[str, list[IndexLine]]:
-    """Slices of each upload version in order, each slice once however often it was delivered."""
+    """Slices of each upload version in order, each slice once: as its last line says."""
     grouped: dict[str, dict[str, IndexLine]] = {}
     for line in lines:
         upload = line.slice_id.rpartition("-")[0]

@@ -4,10 +4,9 @@ Events can be lost, doubled and late, and jobs can hang. So every so often: uplo
 go round again, jobs past their time are stopped, and jobs whose end nobody heard of are collected.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
@@ -16,9 +15,12 @@ from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.collecting import collect
+from tomodrop.dataset import index_parts, is_current
+from tomodrop.errors import EventError
 from tomodrop.events import TERMINAL_STATUSES, JobEnded, UploadEvent, s3_message
 from tomodrop.promotion import decision_key, promote
 from tomodrop.slices import read_lines
+from tomodrop.training_jobs import training_jobs_of
 
 logger = Logger(child=True)
 
@@ -75,26 +77,27 @@ def _stop(app: App, part: Part) -> bool:
 
 def _see_to_trainings(app: App) -> int:
     """Decide on the newest ended training if its event was lost."""
-    found = app.sagemaker.list_training_jobs(
-        NameContains=f"{app.settings.job_name_prefix}-train-",
-        SortBy="CreationTime",
-        SortOrder="Descending",
-        MaxResults=1,
-    )["TrainingJobSummaries"]
-    if not found or found[0]["TrainingJobStatus"] not in TERMINAL_STATUSES:
+    newest = next(training_jobs_of(app, SortBy="CreationTime", SortOrder="Descending"), None)
+    if not newest or newest["TrainingJobStatus"] not in TERMINAL_STATUSES:
         return 0
-    job = found[0]["TrainingJobName"]
+    job = newest["TrainingJobName"]
     bucket = app.settings.predictions_bucket
     if objects.read_if_there(app.s3, bucket, decision_key(job)) is not None:
         return 0
-    return int(promote(app, job) is not None)
+    try:
+        return int(promote(app, job) is not None)
+    except EventError as fault:
+        # Started by hand under our prefix: there is nothing to decide.
+        logger.info("a training that is not ours: %s", fault)
+        return 0
 
 
 def _send_again(app: App, now: datetime) -> int:
     oldest = now - timedelta(minutes=app.settings.overdue_minutes)
     waiting = _keys_on_their_way(app)
+    answered = _answered(app, keys.INCOMING, (keys.prediction_key, keys.rejection_key))
     overdue = [
-        *_overdue(app, keys.INCOMING, _results(app), waiting, oldest),
+        *_overdue(app, keys.INCOMING, answered, waiting, oldest),
         *_overdue(app, keys.LABELLED, _labelled_results(app), frozenset(), oldest),
     ]
     for upload in overdue:
@@ -118,11 +121,19 @@ def _overdue(
             continue
         if key in answered and answered[key] >= found["LastModified"]:
             continue
-        yield _current_version(app, key)
+        upload = _current_version(app, key)
+        if upload:
+            yield upload
 
 
-def _current_version(app: App, key: str) -> UploadEvent:
-    head = app.s3.head_object(Bucket=app.settings.uploads_bucket, Key=key)
+def _current_version(app: App, key: str) -> UploadEvent | None:
+    """What a message says of an upload; None when it was deleted since it was listed."""
+    try:
+        head = app.s3.head_object(Bucket=app.settings.uploads_bucket, Key=key)
+    except ClientError as error:
+        if objects.is_absent(error):
+            return None
+        raise
     return UploadEvent(
         bucket=app.settings.uploads_bucket,
         key=key,
@@ -133,8 +144,10 @@ def _current_version(app: App, key: str) -> UploadEvent:
     )
 
 
-def _results(app: App) -> dict[str, datetime]:
-    """When each upload under `incoming/` was answered, by upload key.
+def _answered(
+    app: App, prefix: str, names_of: tuple[Callable[[str], str], ...]
+) -> dict[str, datetime]:
+    """When each upload under a prefix was answered with a JSON of one of these names, by its key.
 
     The result's name is made from the upload's and not always the other way (longest keys are cut),
     so results are kept by their own path and looked up by what an upload's would be.
@@ -145,31 +158,27 @@ def _results(app: App) -> dict[str, datetime]:
         for folder in (keys.PREDICTIONS, keys.REJECTED)
         for item in objects.listing(app.s3, bucket, folder)
     }
-    uploads = objects.keys_under(app.s3, app.settings.uploads_bucket, keys.INCOMING)
-    return dict(_look_up(uploads, found))
-
-
-def _look_up(uploads: Iterable[str], found: dict[str, Any]) -> Iterator[tuple[str, datetime]]:
-    for key in uploads:
-        times = [
-            found[name] for name in (keys.prediction_key(key), keys.rejection_key(key)) if name in found
-        ]
-        if times:
-            yield key, max(times)
+    uploads = objects.keys_under(app.s3, app.settings.uploads_bucket, prefix)
+    times = {key: [found.get(name_of(key)) for name_of in names_of] for key in uploads}
+    return {key: max(filter(None, of_key)) for key, of_key in times.items() if any(of_key)}
 
 
 def _labelled_results(app: App) -> dict[str, datetime]:
-    """When each labelled upload was taken in or rejected, by upload key."""
-    work = app.settings.work_bucket
-    answered: dict[str, datetime] = {}
-    for part in objects.listing(app.s3, work, keys.DATASET_INDEX):
-        for line in read_lines(objects.read(app.s3, work, part["Key"])):
-            known = answered.get(line.source.key, part["LastModified"])
-            answered[line.source.key] = max(known, part["LastModified"])
-    bucket = app.settings.predictions_bucket
-    for item in objects.listing(app.s3, bucket, f"{keys.REJECTED}{keys.LABELLED}"):
-        upload = item["Key"].removeprefix(keys.REJECTED).removesuffix(".json")
-        answered[upload] = max(answered.get(upload, item["LastModified"]), item["LastModified"])
+    """When each labelled upload was taken in or rejected, by upload key.
+
+    One whose slices are of an earlier normaliser or image shape counts as never taken in, so that
+    it goes round again.
+    """
+    answered = _answered(app, keys.LABELLED, (keys.rejection_key,))
+    taken_in: dict[str, datetime] = {}
+    for modified, lines in index_parts(app):
+        for line in lines:
+            if is_current(line, app.settings):
+                taken_in[line.source.key] = modified
+            else:
+                taken_in.pop(line.source.key, None)
+    for key, modified in taken_in.items():
+        answered[key] = max(answered.get(key, modified), modified)
     return answered
 
 
@@ -182,8 +191,10 @@ def _keys_on_their_way(app: App) -> frozenset[tuple[str, str]]:
         for key in objects.keys_under(app.s3, work, keys.batch_index(batch))
     ]
     parts += [part.slices_key for part in (*batches.ready(), *batches.submitted())]
+    # What has expired while it waited for a model is not on its way any more.
+    bodies = (objects.read_if_there(app.s3, work, key) for key in parts)
     return frozenset(
         (line.source.key, line.source.etag)
-        for key in parts
-        for line in read_lines(objects.read(app.s3, work, key))
+        for body in bodies
+        for line in read_lines(body or b"")
     )

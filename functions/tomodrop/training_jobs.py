@@ -7,12 +7,16 @@ built-in ignores, and into ExtraHyperparameters, which are empty unless a user s
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tomodrop import keys
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
+
+if TYPE_CHECKING:
+    from tomodrop.clients import App
 
 # The built-in brings its own metric definitions and refuses others.
 BUILT_IN_REPOSITORY = "/image-classification:"
@@ -25,7 +29,26 @@ _SECONDS_PER_HOUR = 3600
 
 def training_job_name(prefix: str, scheduled: datetime) -> str:
     """Deterministic in the schedule's time, so that a repeated event makes no second job."""
-    return f"{prefix}-train-{scheduled:%Y%m%dT%H%M%SZ}"
+    return f"{_prefix(prefix)}{scheduled:%Y%m%dT%H%M%SZ}"
+
+
+def training_jobs_of(app: "App", **query: Any) -> Iterator[dict[str, Any]]:
+    """Summaries of this stack's training jobs; `query` as for ListTrainingJobs.
+
+    SageMaker filters by what a name contains, and the prefix of another stack may end in ours.
+    """
+    prefix = _prefix(app.settings.job_name_prefix)
+    pages = app.sagemaker.get_paginator("list_training_jobs").paginate(
+        **{"NameContains": prefix} | query
+    )
+    for page in pages:
+        for summary in page["TrainingJobSummaries"]:
+            if summary["TrainingJobName"].startswith(prefix):
+                yield dict(summary)
+
+
+def _prefix(job_name_prefix: str) -> str:
+    return f"{job_name_prefix}-train-"
 
 
 def hyperparameters(settings: Settings, training_samples: int) -> dict[str, str]:
@@ -65,7 +88,7 @@ def training_request(
         "RoleArn": settings.sagemaker_role_arn,
         "HyperParameters": hyperparameters(settings, training_samples),
         "InputDataConfig": [
-            _channel("train", f"{folder}{job}/train.manifest", shuffle_seed=zlib.crc32(job.encode())),
+            _channel("train", f"{folder}{job}/train.manifest", zlib.crc32(job.encode())),
             _channel("validation", f"{folder}{job}/validation.manifest"),
         ],
         "OutputDataConfig": {"S3OutputPath": folder.rstrip("/")},

@@ -11,6 +11,7 @@ SageMakerError
 │   ├── ClientJobError              "ClientError: …": the caller's data or settings
 │   ├── AlgorithmJobError           "AlgorithmError: …": the program
 │   └── InternalJobError            "InternalServerError: …": this server
+├── NoAnswerError                   one request to a container (see `model_server`)
 ├── StopRequestedError              ends a job as Stopped
 └── ServerClosingError              this process ends; the job runs again at the next start
 """

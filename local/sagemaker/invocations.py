@@ -138,15 +138,15 @@ class Invocations:
     def run(self, entries: Sequence[Entry]) -> None:
         """Send them all. Raises JobError if one failed or the server ended; and as `check` does."""
         remaining = iter(entries)
-        workers = self._terms.concurrent
+        workers = max(1, min(self._terms.concurrent, len(entries)))
         with ThreadPoolExecutor(workers, thread_name_prefix="invoke") as pool:
             try:
                 self._wait([pool.submit(self._work, remaining) for _ in range(workers)])
-            finally:
+            except BaseException:
+                # End the requests that are under way, instead of waiting for their time-out.
                 self._abandon.set()
-                # Ends the requests that are under way, instead of waiting for their time-out.
-                if self._job.control.interrupted:
-                    self._program.kill()
+                self._program.kill()
+                raise
         if self._blames:
             blame = AlgorithmJobError if AlgorithmJobError in self._blames else ClientJobError
             raise blame(SEE_LOGS)

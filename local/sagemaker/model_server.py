@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import urllib3
 
+from local.sagemaker.errors import SageMakerError
 from local.sagemaker.records import Json
 
 HOST = "127.0.0.1"
@@ -20,7 +21,7 @@ class Answer:
     body: bytes
 
 
-class NoAnswerError(Exception):
+class NoAnswerError(SageMakerError):
     """No (whole) answer came; `timed_out` says whether we stopped waiting."""
 
     def __init__(self, *, timed_out: bool) -> None:

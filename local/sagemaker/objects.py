@@ -147,7 +147,7 @@ def _translated(address: Address, call: Callable[[], T]) -> T:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "unknown")
         if code in ABSENT:
-            raise ClientJobError(f"{address} cannot be read: {code}") from error
+            raise ClientJobError(f"S3 answered {code} for {address}") from error
         raise InternalJobError(f"S3 answered {code} for {address}") from error
     except boto3.exceptions.S3UploadFailedError as error:
         raise ClientJobError(f"{address} cannot be written: {error}") from error

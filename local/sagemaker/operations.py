@@ -200,7 +200,8 @@ def _limit_text(record: Record, limit: int, used: int, wanted: int) -> str:
     resources = record.description.get("ResourceConfig") or record.description["TransformResources"]
     return (
         f"The account-level service limit '{resources['InstanceType']} for {_noun(record.kind)} "
-        f"usage' is {limit} Instances, with current utilization of {used} Instances and a request delta of {wanted} Instances. "
+        f"usage' is {limit} Instances, with current utilization of {used} Instances and a request "
+        f"delta of {wanted} Instances. "
         "Please use AWS Service Quotas to request an increase for this quota."
     )
 

@@ -44,6 +44,7 @@ class Runner:
         self._tools = tools
         self._state_dir = state_dir
         self._lock = threading.Lock()
+        self._closed = False
         self._runs: dict[tuple[Kind, str], _Run] = {}
 
     def announce(self, record: Record) -> Record:
@@ -55,12 +56,14 @@ class Runner:
         """Run a job whose record is in the store."""
         run = self._new_run(record)
         with self._lock:
+            if self._closed:
+                return  # its record is there: it runs at the next start
             self._runs[record.kind, record.name] = run
+            run.thread.start()
         self._outbox.wake(record.kind, record.name)
         # Someone may have asked for a stop before there was anything to stop.
         if status_of(self._store.get(record.kind, record.name)) == "Stopping":
             run.control.stop()
-        run.thread.start()
 
     def stop(self, kind: Kind, name: str) -> None:
         """Have a running job end as Stopped."""
@@ -71,7 +74,7 @@ class Runner:
             run.control.stop()
 
     def resume(self) -> None:
-        """After a start: run unfinished jobs again and send what was not delivered."""
+        """Before any request: run unfinished jobs again and send what was not delivered."""
         for record in self._store:
             if record.kind == "model":
                 continue
@@ -87,6 +90,7 @@ class Runner:
     def close(self) -> None:
         """End every program; the records stay as they are, to be resumed."""
         with self._lock:
+            self._closed = True
             runs = list(self._runs.values())
         for run in runs:
             run.control.close()

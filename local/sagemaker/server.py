@@ -84,14 +84,18 @@ class SageMakerServer:
         return f"http://{HOST}:{self._http.server_port}"
 
     def start(self) -> None:
-        """Answer requests, run unfinished jobs again, send undelivered events."""
-        self._thread.start()
+        """Run unfinished jobs again, send undelivered events, answer requests.
+
+        Requests that come before wait: the port is open since we were made.
+        """
         self._runner.resume()
+        self._thread.start()
 
     def stop(self) -> None:
         """End the jobs' programs and the server; every record stays resumable."""
-        self._http.shutdown()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join()
         self._http.server_close()
         self._runner.close()
         self._outbox.close(CLOSE_TIMEOUT_S)

@@ -2,11 +2,13 @@
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+from moto.s3.models import s3_backends
+from moto.sagemaker.models import sagemaker_backends
 from PIL import Image
 
 from tomodrop import keys, objects
@@ -24,6 +26,7 @@ from tomodrop.predictions import (
 )
 from tomodrop.slices import IndexLine, Label, Source
 
+ACCOUNT = "123456789012"
 REPOSITORY = Path(__file__).parents[2]
 EVENTS = REPOSITORY / "events"
 ENVIRONMENT = {
@@ -207,6 +210,22 @@ def put_answers(app: App, job: JobName, lines: list[IndexLine], body: bytes) -> 
     for line in lines:
         key = f"{keys.job_outputs(job)}{line.slice_id}.png.out"
         objects.write(app.s3, app.settings.work_bucket, key, body, "application/jsonlines")
+
+
+def job_becomes(name: str, **values: Any) -> None:
+    """Let a training or transform job be as it would be later: moto's jobs end at once."""
+    backend = sagemaker_backends[ACCOUNT]["us-east-1"]
+    job = backend.training_jobs.get(name) or backend.transform_jobs[name]
+    for attribute, value in values.items():
+        assert hasattr(job, attribute)
+        setattr(job, attribute, value)
+
+
+def backdate(bucket: str, key: str, age: timedelta) -> None:
+    """Let an object be older than it is: S3 has no call for that, so moto's own record is changed."""
+    stored = s3_backends[ACCOUNT]["aws"].get_object(bucket, key)
+    assert stored is not None
+    stored.last_modified -= age
 
 
 def results(app: App) -> dict[str, dict[str, Any]]:

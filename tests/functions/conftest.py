@@ -64,7 +64,7 @@ def connected() -> Iterator[App]:
 def stack(connected: App) -> Iterator[App]:
     """Buckets, queue, table and parameter as `template.yaml` makes them."""
     with mock_aws():
-        _create_resources(connected)
+        create_resources(connected)
         yield connected
 
 
@@ -78,7 +78,8 @@ def change(stack: App) -> Callable[..., App]:
     return changed
 
 
-def _create_resources(app: App) -> None:
+def create_resources(app: App) -> None:
+    """The stack's resources, as far as the functions use them."""
     for name in ("UPLOADS_BUCKET", "WORK_BUCKET", "PREDICTIONS_BUCKET"):
         app.s3.create_bucket(Bucket=ENVIRONMENT[name])
         app.s3.put_bucket_versioning(

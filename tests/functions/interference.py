@@ -3,40 +3,73 @@
 The code under test and its clients stay as they are; a hook sees each call before it is sent.
 """
 
+import json
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
+from moto.sagemaker.models import sagemaker_backends
+
+from tests.functions.builders import ACCOUNT
+from tomodrop.clients import App
 
 
 class Crash(BaseException):
     """The process dies here: no `except Exception` may outlive it."""
 
 
-@contextmanager
-def before_call(client: Any, number: int, action: Callable[[], Any]) -> Iterator[list[str]]:
-    """Run `action` once, before the call of this number (from 0); yields the calls' names.
+def crash() -> None:
+    """Die, as an action between two calls."""
+    raise Crash
 
-    Calls that the action makes through the same client are neither counted nor interfered with.
+
+def clients_of(app: App) -> tuple[Any, ...]:
+    """Every client that a step calls AWS by."""
+    return app.s3, app.sagemaker, app.ssm, app.sqs, app.table.meta.client
+
+
+@contextmanager
+def before_call(
+    number: int, action: Callable[[], Any], *clients: Any, stays_down: bool = False
+) -> Iterator[list[str]]:
+    """Run `action` before the call of this number (from 0); yields the calls' names.
+
+    Calls that the action makes itself are neither counted nor interfered with. `stays_down`: the
+    action is run before all later calls too, as a process that died makes none of them.
     """
     seen: list[str] = []
+    lock = threading.RLock()
     inside = False
 
     def hook(model: Any, **_: Any) -> None:
         nonlocal inside
-        if inside:
-            return
-        seen.append(model.name)
-        if len(seen) == number + 1:
-            inside = True
-            try:
-                action()
-            finally:
-                inside = False
+        with lock:
+            if inside:
+                return
+            seen.append(model.name)
+            if len(seen) == number + 1 or (stays_down and len(seen) > number):
+                inside = True
+                try:
+                    action()
+                finally:
+                    inside = False
 
-    with _registered(client, "before-call", hook):
+    with ExitStack() as hooks:
+        for client in clients:
+            hooks.enter_context(_registered(client, "before-call", hook))
         yield seen
+
+
+def dies_before(number: int, app: App, step: Callable[[], Any]) -> bool:
+    """Run a step that dies before its call of this number; False: it came to its end first."""
+    try:
+        with before_call(number, crash, *clients_of(app), stays_down=True):
+            step()
+    except Crash:
+        return True
+    return False
 
 
 @contextmanager
@@ -54,9 +87,40 @@ def refusing(
         answer = AWSResponse("https://refused", status, {}, None)
         return answer, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
 
-    service = client.meta.service_model.service_id.hyphenize()
-    with _registered(client, f"before-call.{service}.{operation}", hook):
+    with _registered(client, _event("before-call", client, operation), hook):
         yield refused
+
+
+@contextmanager
+def answering(client: Any, operation: str, parsed: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The service answers an operation like this; yields the requests. For what moto lacks."""
+    asked: list[dict[str, Any]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        asked.append(dict(params))
+
+    def hook(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        return AWSResponse("https://answered", 200, {}, None), parsed
+
+    before = _event("before-parameter-build", client, operation)
+    with _registered(client, before, note):
+        with _registered(client, _event("before-call", client, operation), hook):
+            yield asked
+
+
+@contextmanager
+def unique_names(sagemaker: Any) -> Iterator[None]:
+    """A transform job's name can be used once, as SageMaker has it; moto takes it twice."""
+
+    def hook(params: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+        name = json.loads(params["body"])["TransformJobName"]
+        if name not in sagemaker_backends[ACCOUNT]["us-east-1"].transform_jobs:
+            return None
+        answer = AWSResponse("https://refused", 400, {}, None)
+        return answer, {"Error": {"Code": "ResourceInUse", "Message": "exists already"}}
+
+    with _registered(sagemaker, _event("before-call", sagemaker, "CreateTransformJob"), hook):
+        yield
 
 
 @contextmanager
@@ -64,18 +128,14 @@ def losing_reply(client: Any, operation: str) -> Iterator[None]:
     """The service does what it is asked, and its answer is lost: the process dies after the call."""
 
     def hook(**_: Any) -> None:
-        raise Crash(operation)
+        raise Crash
 
-    service = client.meta.service_model.service_id.hyphenize()
-    with _registered(client, f"after-call.{service}.{operation}", hook):
+    with _registered(client, _event("after-call", client, operation), hook):
         yield
 
 
-@contextmanager
-def watching(client: Any) -> Iterator[list[str]]:
-    """Nothing happens; yields the calls' names."""
-    with before_call(client, -1, lambda: None) as seen:
-        yield seen
+def _event(name: str, client: Any, operation: str) -> str:
+    return f"{name}.{client.meta.service_model.service_id.hyphenize()}.{operation}"
 
 
 @contextmanager

@@ -79,9 +79,11 @@ class SmallCloud:
     def letters(self, queue_output: str) -> list[dict[str, Any]]:
         """The messages of a queue that nothing reads; they are deleted."""
         url, found = self.outputs[queue_output], []
-        while messages := self.client("sqs").receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        ).get("Messages", []):
+        while (
+            messages := self.client("sqs")
+            .receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+            .get("Messages", [])
+        ):
             found += messages
             for message in messages:
                 self.client("sqs").delete_message(

@@ -112,8 +112,7 @@ class TestUploads:
             key: s3.put_object(Bucket=bucket, Key=key, Body=b"image")["VersionId"] for key in keys
         }
         s3.put_object(Bucket=bucket, Key="elsewhere/x.png", Body=b"not announced")
-        records: list[dict[str, Any]] = []
-        eventually(lambda: records.extend(self.announced(small)) or len(records) >= 3)
+        records = self.gathered(small, eventually, 3)
         told = {record["s3"]["object"]["key"]: record for record in records}
         assert set(told) == {
             "incoming/a+b%2Bc.png",
@@ -156,10 +155,19 @@ class TestUploads:
         versions = [
             s3.put_object(Bucket=bucket, Key=key, Body=bytes([n]))["VersionId"] for n in range(5)
         ]
-        records: list[dict[str, Any]] = []
-        eventually(lambda: records.extend(self.announced(small)) or len(records) >= 5)
+        records = self.gathered(small, eventually, 5)
         by_sequencer = sorted(records, key=lambda record: record["s3"]["object"]["sequencer"])
         assert [record["s3"]["object"]["versionId"] for record in by_sequencer] == versions
+
+    def gathered(self, small: Any, eventually: Eventually, count: int) -> list[dict[str, Any]]:
+        records: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            records.extend(self.announced(small))
+            return len(records) >= count
+
+        eventually(enough)
+        return records
 
     @staticmethod
     def announced(small: Any) -> list[dict[str, Any]]:

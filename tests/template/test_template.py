@@ -214,10 +214,29 @@ def test_an_image_of_ones_own_takes_its_place() -> None:
 
 
 def test_the_mapping_knows_every_region_that_offers_the_algorithm() -> None:
+    accounts = {
+        region: entry["Account"]
+        for region, entry in source()["Mappings"]["BuiltInAlgorithm"].items()
+    }
+    offered = [account for account in accounts.values() if account != "none"]
+    assert len(offered) == 37
+    assert len(set(offered)) == 37
+    assert all(re.fullmatch(r"\d{12}", account) for account in offered)
+
+
+def test_a_region_without_the_algorithm_asks_for_an_image() -> None:
     accounts = source()["Mappings"]["BuiltInAlgorithm"]
-    assert len(accounts) == 37
-    assert all(re.fullmatch(r"\d{12}", entry["Account"]) for entry in accounts.values())
-    assert len({entry["Account"] for entry in accounts.values()}) == len(accounts)
+    rule = source()["Rules"]["TheRegionOffersTheAlgorithm"]
+    [assertion] = rule["Assertions"]
+    [refused, _] = assertion["Assert"]["Fn::Not"][0]["Fn::Contains"]
+    assert refused == [region for region, entry in accounts.items() if entry["Account"] == "none"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "AlgorithmImage"}, ""]}
+    assert "AlgorithmImage" in assertion["AssertDescription"]
+
+
+def test_such_a_region_takes_an_image_of_ones_own() -> None:
+    image = f"{ACCOUNT}.dkr.ecr.mx-central-1.amazonaws.com/tomodrop:3"
+    assert deploy("mx-central-1", AlgorithmImage=image).environment()["ALGORITHM_IMAGE"] == image
 
 
 # ---- buckets

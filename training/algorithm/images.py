@@ -7,7 +7,7 @@ from typing import Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """(height, width, channels), grey levels 0…255."""
@@ -53,26 +53,33 @@ def decode_image(encoded: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     channels, height, width = image_shape
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UndecodableImageError(
-                    f"the image has {picture.width} x {picture.height} pixels; "
-                    f"at most {MAX_PIXELS} are taken"
-                )
             converted = _to_channels(picture, channels)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, UndecodableImageError):
-            raise
-        raise UndecodableImageError(f"the body is not a readable PNG or JPEG: {error}") from error
+    except UnidentifiedImageError as error:
+        raise UndecodableImageError("neither a PNG nor a JPEG") from error
+    except _TOO_LARGE as error:
+        raise UndecodableImageError(str(error)) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UndecodableImageError(f"a broken PNG or JPEG: {error}") from error
     if converted.size != (width, height):
         converted = converted.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(converted, dtype=np.uint8).reshape(height, width, channels)
 
 
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
 def _to_channels(picture: Image.Image, channels: int) -> Image.Image:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(
+            f"{picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are taken"
+        )
     if picture.mode.startswith("I"):
         # Pillow would clip 16-bit grey at 255; MXNet's decoder keeps the upper byte.
         levels = np.asarray(picture).astype(np.uint32) >> 8
         picture = Image.fromarray(levels.astype(np.uint8))
+    elif "transparency" in picture.info:
+        # A palette with transparency turns into colours only by way of an alpha channel.
+        picture = picture.convert("RGBA")
     return picture.convert("L" if channels == 1 else "RGB")
 
 

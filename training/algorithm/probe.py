@@ -15,7 +15,9 @@ from training.algorithm.log import LOGGER, Progress
 from training.algorithm.metrics import EpochResult, Scores, score
 from training.algorithm.passes import Run, collect_features, validation_features
 
-CANDIDATE_C = (1e-4, 1e-3, 1e-2, 1e-1)
+CANDIDATE_C = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_LEAST_SPREAD = 0.1
+"""Of the mean spread of all features."""
 _MAX_STEPS = 300
 
 
@@ -69,8 +71,8 @@ def fit_head(features: torch.Tensor, labels: torch.Tensor, num_classes: int, c: 
     """
     raw = features.double()
     mean, std = raw.mean(0), raw.std(0, correction=0)
-    # A feature that never varies says nothing: its weight stays zero.
-    scale = torch.where(std > 1e-6, 1 / std.clamp_min(1e-6), 0.0)
+    # A feature that hardly varies would get a huge weight, and send as large a gradient back.
+    scale = 1 / std.clamp_min(_LEAST_SPREAD * float(std.mean()) + 1e-12)
     weight, bias = _minimise((raw - mean) * scale, labels, num_classes, c)
     folded = weight * scale
     return Head(folded.float(), (bias - folded @ mean).float())

@@ -67,21 +67,21 @@ class Patient:
 
 
 def make_patient(rng: np.random.Generator, *, ill: bool) -> Patient:
-    """A random patient; `ill` adds between two and nine patches, all else is drawn alike."""
+    """A random patient; `ill` adds between three and ten patches, all else is drawn alike."""
     body = Patient(
         build=rng.uniform(0.94, 1.05),
         fat=rng.uniform(0.02, 0.10),
         lung_hu=rng.uniform(-880, -770),
-        dependent_hu=rng.uniform(10, 110),
+        dependent_hu=rng.uniform(0, 80),
         heart=rng.uniform(0.85, 1.20),
-        vessels=rng.uniform(0.7, 1.3),
+        vessels=rng.uniform(0.6, 1.0),
         contrast_hu=rng.choice([0.0, 0.0, 180.0]) + rng.uniform(0, 60),
-        noise_hu=rng.uniform(12, 55),
+        noise_hu=rng.uniform(10, 35),
         grain=rng.uniform(0.004, 0.009),
         pose=(rng.normal(0, 0.05), rng.normal(0, 0.025), rng.normal(0, 0.025)),
         lesions=(),
     )
-    lesions = tuple(_make_lesion(rng) for _ in range(rng.integers(2, 10)))
+    lesions = tuple(_make_lesion(rng) for _ in range(rng.integers(3, 11)))
     return replace(body, lesions=lesions) if ill else body
 
 
@@ -91,8 +91,8 @@ def _make_lesion(rng: np.random.Generator) -> Lesion:
         angle=rng.uniform(-0.25, 1.25),  # from the side (0) to the back (pi / 2)
         depth=rng.uniform(0.68, 0.95),
         position=rng.uniform(0.1, 0.95),
-        reach=rng.uniform(0.12, 0.35),
-        size=rng.uniform(0.09, 0.24),
+        reach=rng.uniform(0.2, 0.5),
+        size=rng.uniform(0.13, 0.27),
         rise_hu=rng.uniform(*GROUND_GLASS_HU),
         paving=bool(rng.random() < 0.3),
         consolidation=bool(rng.random() < 0.25),

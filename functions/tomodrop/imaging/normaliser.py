@@ -61,7 +61,7 @@ def _encode(grey: Image.Image, image_shape: tuple[int, int, int]) -> bytes:
     channels, height, width = image_shape
     resized = pad_to_square(grey).resize((width, height), Image.Resampling.BILINEAR)
     encoded = io.BytesIO()
-    shown = resized.convert("RGB") if channels == 3 else resized  # noqa: PLR2004 - R, G and B
+    shown = resized.convert("RGB") if channels == 3 else resized
     shown.save(encoded, "PNG", compress_level=_PNG_COMPRESSION)
     return encoded.getvalue()
 

@@ -4,7 +4,7 @@ import io
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tomodrop.errors import UploadRejected
 
@@ -72,7 +72,7 @@ def _decode(body: bytes) -> Picture:
     return Picture(grey, str(image.format), image.mode)
 
 
-def _check_header(image: Image.Image) -> None:
+def _check_header(image: ImageFile.ImageFile) -> None:
     if max(image.size) > MAX_SIDE_PX:
         raise _too_many_pixels()
     if getattr(image, "n_frames", 1) > 1:
@@ -87,7 +87,7 @@ def _check_header(image: Image.Image) -> None:
         )
 
 
-def _has_wide_samples(image: Image.Image) -> bool:
+def _has_wide_samples(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow would cut 16-bit colour or alpha down to 8 bit, as it does without a word."""
     return any(";16" in str(tile.args) for tile in image.tile)
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import urllib3
@@ -17,6 +17,7 @@ from botocore.config import Config
 
 from local.sagemaker import Programs, Quotas, SageMakerServer, Timing
 
+T = TypeVar("T")
 PROGRAMS = Path(__file__).parent / "programs"
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/SageMakerRole"
@@ -88,7 +89,11 @@ class Platform:
         self.start()
 
     def start(self) -> None:
-        settings = {"timing": FAST, "quotas": Quotas(4, 4), "programs": programs()} | self._options
+        settings: dict[str, Any] = {
+            "timing": FAST,
+            "quotas": Quotas(4, 4),
+            "programs": programs(),
+        } | self._options
         self.server = SageMakerServer(
             account=ACCOUNT,
             region=REGION,
@@ -195,7 +200,7 @@ def programs() -> Programs:
     )
 
 
-def until(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float = 20) -> Any:
+def until(look: Callable[[], T], good: Callable[[T], bool], timeout_s: float = 20) -> T:
     deadline = time.monotonic() + timeout_s
     while True:
         found = look()

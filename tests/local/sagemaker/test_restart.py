@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,10 @@ def test_no_program_outlives_a_killed_server(moto: str, bucket: Bucket, tmp_path
 
 
 def test_a_killed_training_runs_again_from_its_checkpoints(
-    moto: str, bucket: Bucket, tmp_path: Path, start_platform: type[Platform]
+    moto: str, bucket: Bucket, tmp_path: Path, start_platform: Callable[..., Platform]
 ) -> None:
     victim = Victim("registry/trainer:1", "trainer.py", tmp_path / "state", moto)
-    request = training_request(bucket, hyperparameters={"checkpoint": "1", "sleep": "2"})
+    request = training_request(bucket, hyperparameters={"checkpoint": "1", "sleep": "60"})
     victim.client.create_training_job(**request)
     state = tmp_path / "state" / "training" / "job" / "opt" / "ml" / "checkpoints" / "state"
     until(state.exists, bool)
@@ -109,7 +110,7 @@ def test_a_killed_training_runs_again_from_its_checkpoints(
 
 
 def test_a_killed_transform_does_not_repeat_what_has_a_result(
-    moto: str, bucket: Bucket, tmp_path: Path, start_platform: type[Platform]
+    moto: str, bucket: Bucket, tmp_path: Path, start_platform: Callable[..., Platform]
 ) -> None:
     put_inputs(bucket, a="one", b="hang", c="two")
     victim = Victim("registry/server:1", "server.py", tmp_path / "state", moto)
@@ -137,7 +138,7 @@ def test_an_orderly_stop_leaves_running_jobs_resumable(platform: Platform, bucke
     put_inputs(bucket, a="hang")
     platform.model(bucket)
     platform.transform(bucket)
-    platform.train(bucket, hyperparameters={"sleep": "3"})
+    platform.train(bucket, hyperparameters={"sleep": "60", "checkpoint": "1"})
     platform.wait_for_log("training", "program is up")
     platform.wait_for_log("transform", "server is up")
     stopped_at = time.monotonic()

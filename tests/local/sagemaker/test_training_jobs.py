@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local.sagemaker import Quotas
+from local.sagemaker import Programs, Quotas
 from tests.local.sagemaker.support import (
     Bucket,
     Platform,
@@ -16,7 +16,7 @@ from tests.local.sagemaker.support import (
     training_request,
     until,
 )
-from training.algorithm.records import read_records
+from training.algorithm.records import read_records, write_record
 
 
 def put_labelled(bucket: Bucket, count: int, name: str = "train") -> str:
@@ -151,28 +151,32 @@ def test_channels_that_nobody_opens_do_not_hold_up_the_end(
     assert platform.trained(timeout_s=10)["TrainingJobStatus"] == "Completed"
 
 
-def test_plain_objects_are_streamed_and_files_are_downloaded(
-    platform: Platform, bucket: Bucket
-) -> None:
-    bucket.put("data/train/a.rec", b"A" * 10)
-    bucket.put("data/train/b.rec", b"B" * 10)
-    source = {"S3DataType": "S3Prefix", "S3Uri": bucket.uri("data/train/")}
-    channels = [
-        {"ChannelName": "streamed", "DataSource": {"S3DataSource": source}},
-        {"ChannelName": "copied", "InputMode": "File", "DataSource": {"S3DataSource": source}},
-    ]
+def test_plain_objects_are_streamed_or_copied(platform: Platform, bucket: Bucket) -> None:
+    bucket.put("data/a.rec", b"A" * 10)
+    bucket.put("data/deep/b.rec", b"B" * 10)
+    bucket.put("m.json", json.dumps([{"prefix": bucket.uri("data/")}, "deep/b.rec"]))
+
+    def channel(name: str, data_type: str, key: str, **changes: str) -> dict[str, Any]:
+        source = {"S3DataType": data_type, "S3Uri": bucket.uri(key)}
+        return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **changes}
+
     platform.train(
-        bucket, InputDataConfig=channels, hyperparameters={"reads": "streamed_0 copied/b.rec"}
+        bucket,
+        InputDataConfig=[
+            channel("joined", "S3Prefix", "data/"),
+            channel("wrapped", "ManifestFile", "m.json", RecordWrapperType="RecordIO"),
+            channel("copied", "S3Prefix", "data/", InputMode="File"),
+        ],
+        hyperparameters={"reads": "joined_0 wrapped_0 copied/a.rec copied/deep/b.rec"},
     )
 
-    job = platform.trained()
-    assert job["FailureReason"].startswith("AlgorithmError"), "model/copied/ is no folder there"
-    platform.train(
-        bucket, "again", InputDataConfig=channels, hyperparameters={"reads": "streamed_0"}
-    )
-    assert platform.trained("again")["TrainingJobStatus"] == "Completed"
-    model = bucket.archive("training/again/output/model.tar.gz")
-    assert model["streamed_0"] == b"A" * 10 + b"B" * 10
+    assert platform.trained()["TrainingJobStatus"] == "Completed"
+    assert bucket.archive("training/job/output/model.tar.gz") == {
+        "joined_0": b"A" * 10 + b"B" * 10,
+        "wrapped_0": write_record(b"B" * 10),
+        "copied/a.rec": b"A" * 10,
+        "copied/deep/b.rec": b"B" * 10,
+    }
 
 
 @pytest.mark.parametrize(
@@ -209,7 +213,7 @@ def test_a_program_that_says_nothing_still_fails_with_its_code(
         ("not json\n", "ClientError: Data download failed for channel train: Augmented manifest"),
         ('{"source-ref": "s3://b/k"}\n', "line 1 lacks class of AttributeNames"),
         ("\n", "has no line"),
-        (None, "cannot be read: NoSuchKey"),
+        (None, "S3 answered NoSuchKey for"),
     ],
 )
 def test_a_bad_manifest_fails_the_job_before_the_program_starts(
@@ -239,7 +243,10 @@ def test_a_missing_slice_fails_the_job_instead_of_shortening_the_epoch(
     job = platform.trained(timeout_s=10)
 
     assert job["TrainingJobStatus"] == "Failed"
-    assert "slices/1.png cannot be read: NoSuchKey" in job["FailureReason"]
+    slice_1 = bucket.uri("slices/1.png")
+    assert job["FailureReason"] == (
+        f"ClientError: Data download failed for channel train: S3 answered NoSuchKey for {slice_1}"
+    )
 
 
 def test_final_metrics_are_the_last_values_in_the_log(platform: Platform, bucket: Bucket) -> None:
@@ -284,6 +291,26 @@ def test_a_program_that_ignores_the_request_is_killed(platform: Platform, bucket
 
     assert platform.trained()["TrainingJobStatus"] == "Stopped"
     assert 0.5 < time.monotonic() - asked_at < 10
+
+
+def test_a_stop_right_after_the_creation_is_heard(platform: Platform, bucket: Bucket) -> None:
+    platform.train(bucket, hyperparameters={"sleep": "60"})
+    platform.client.stop_training_job(TrainingJobName="job")
+
+    job = platform.trained(timeout_s=10)
+
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert platform.announced("Stopped")[-2:] == ["Stopping", "Stopped"]
+
+
+def test_a_program_that_cannot_be_started_fails_the_job(
+    start_platform: Callable[..., Platform], bucket: Bucket
+) -> None:
+    platform = start_platform(programs=Programs(default=("/no/such/program",)))
+    platform.train(bucket)
+
+    assert platform.trained()["FailureReason"].endswith(", exit code: 127")
+    assert "No such file" in platform.log("training")
 
 
 def test_the_time_limit_stops_a_job(platform: Platform, bucket: Bucket) -> None:

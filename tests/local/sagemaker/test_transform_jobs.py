@@ -94,7 +94,9 @@ def test_an_object_that_is_not_there_fails_alone(platform: Platform, bucket: Buc
 
     assert platform.transformed()["FailureReason"].startswith("ClientError")
     assert outputs(bucket) == ["a.png.out"]
-    assert "in/gone.png cannot be read: NoSuchKey" in platform.log("transform", file="data-log.txt")
+    assert f"NoSuchKey for {bucket.uri('in/gone.png')}" in platform.log(
+        "transform", file="data-log.txt"
+    )
 
 
 def test_server_errors_are_tried_again_and_then_given_up(
@@ -181,7 +183,7 @@ def test_an_object_beyond_the_payload_limit_is_not_sent(platform: Platform, buck
 
 def test_as_many_requests_at_once_as_asked_for(platform: Platform, bucket: Bucket) -> None:
     put_inputs(bucket, **{f"o{n}": "x" for n in range(6)})
-    platform.model(bucket, SLOWNESS_S="0.2")
+    platform.model(bucket, SLOWNESS_S="0.15")
     platform.transform(bucket, MaxConcurrentTransforms=3)
     platform.transformed()
 
@@ -193,7 +195,7 @@ def test_what_the_request_leaves_open_the_server_may_choose(
 ) -> None:
     put_inputs(bucket, **{f"o{n}": "x" for n in range(6)})
     offer = json.dumps({"MaxConcurrentTransforms": 2, "MaxPayloadInMB": 5})
-    platform.model(bucket, SLOWNESS_S="0.2", OFFER=offer)
+    platform.model(bucket, SLOWNESS_S="0.15", OFFER=offer)
     platform.transform(bucket, MaxConcurrentTransforms=0)
     platform.transformed()
 
@@ -221,7 +223,7 @@ def test_a_prefix_is_mirrored_below_the_output(platform: Platform, bucket: Bucke
         ("[", "Manifest is not JSON"),
         ('["a.png"]', "Manifest must start with"),
         ('[{"prefix": "s3://b/"}]', "Manifest names no object"),
-        (None, "m.json cannot be read: NoSuchKey"),
+        (None, "S3 answered NoSuchKey for"),
     ],
 )
 def test_a_bad_manifest_fails_the_job(
@@ -272,6 +274,19 @@ def test_stopping_keeps_what_was_answered(platform: Platform, bucket: Bucket) ->
     assert outputs(bucket) == ["a.png.out"]
     assert time.monotonic() - asked_at < 5
     assert platform.announced("Stopped") == ["InProgress", "Stopping", "Stopped"]
+
+
+def test_an_output_bucket_that_does_not_exist_fails_the_job(
+    platform: Platform, bucket: Bucket
+) -> None:
+    put_inputs(bucket, a="one", b="hang")
+    platform.model(bucket)
+    platform.transform(bucket, TransformOutput={"S3OutputPath": "s3://no-such-bucket/out"})
+
+    # At once, though the other request hangs.
+    reason = platform.transformed(timeout_s=10)["FailureReason"]
+
+    assert reason == "ClientError: S3 answered NoSuchBucket for s3://no-such-bucket/out/a.png.out"
 
 
 def test_no_more_jobs_than_instances(

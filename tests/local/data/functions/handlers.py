@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -56,7 +57,7 @@ def show_environment(event: dict[str, Any], context: Any) -> dict[str, Any]:
     print("a line for the log")
     return {
         "environment": dict(os.environ),
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "process": os.getpid(),
         "event": event,
         "remaining_ms": context.get_remaining_time_in_millis(),

@@ -1,9 +1,9 @@
 """A training program that does what its hyperparameters say, and leaves behind what it saw.
 
-Hyperparameters: `reads` ("train_0 train_1 …": FIFOs to read to their end), `peeks` (FIFOs to open
+Hyperparameters: `reads` ("train_0 train_1 …": FIFOs or files to read whole), `peeks` (FIFOs to open
 and close after one byte), `say` (text for the log, | for a new line), `fail` (text for the failure
-file), `exit` (code), `sleep` (seconds to linger), `stubborn` ("1": ignores SIGTERM), `checkpoint`
-(text to leave).
+file), `exit` (code), `sleep` (seconds to linger, unless a checkpoint was there), `stubborn` ("1":
+ignores SIGTERM), `checkpoint` (text to leave).
 """
 
 import json
@@ -53,10 +53,11 @@ def main() -> int:
         with open_fifo(name) as fifo:
             fifo.read(1)
     for name in parameters.get("reads", "").split():
+        (MODEL / name).parent.mkdir(parents=True, exist_ok=True)
         with open_fifo(name) as fifo:
             (MODEL / name).write_bytes(b"".join(iter(lambda: fifo.read(65536), b"")))
     say(parameters.get("say", "").replace("|", "\n"))
-    deadline = time.monotonic() + float(parameters.get("sleep", "0"))
+    deadline = time.monotonic() + (0.0 if found else float(parameters.get("sleep", "0")))
     while time.monotonic() < deadline:
         time.sleep(0.02)
     if "fail" in parameters:

@@ -1,0 +1,210 @@
+"""Retrain: one training per schedule, and only when there is something new to learn."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import retrain as step
+from botocore.exceptions import ClientError
+
+from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes, lines_of, source
+from tests.functions.conftest import Context
+from tests.functions.interference import Crash, losing_reply, refusing
+from tests.functions.test_training_request import WHOLE
+from tomodrop import dataset, keys, objects
+from tomodrop.clients import App
+from tomodrop.live_model import write_live_model
+from tomodrop.retraining import retrain
+from tomodrop.slices import Label, write_lines
+from tomodrop.training_jobs import training_fingerprint
+
+TIME = datetime(2026, 11, 22, 3, tzinfo=UTC)
+JOB = "tomodrop-train-20261122T030000Z"
+
+
+def label(stack: App, *paths: str) -> None:
+    """Labelled uploads as intake leaves them: <class>/<group>/<file>."""
+    for path in paths:
+        name, group, _ = path.split("/")
+        lines = lines_of(source(f"labelled/{path}"), label=Label(name=name, group=group))
+        key = f"{keys.DATASET_INDEX}{path.replace('/', '-')}.jsonl"
+        objects.write(stack.s3, stack.settings.work_bucket, key, write_lines(lines), "text/plain")
+
+
+def label_enough(stack: App) -> None:
+    classes = ("covid", "non_covid")
+    label(stack, *(f"{name}/p{group}/{file}" for name in classes for group in "123" for file in "ab"))
+
+
+def create(stack: App, name: str) -> None:
+    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": name})
+
+
+def runs(name: str) -> None:
+    job_becomes(name, training_job_status="InProgress")
+
+
+def ends(name: str) -> None:
+    job_becomes(name, training_job_status="Completed")
+
+
+def jobs(stack: App) -> list[str]:
+    found = stack.sagemaker.list_training_jobs()["TrainingJobSummaries"]
+    return sorted(job["TrainingJobName"] for job in found)
+
+
+def written(stack: App, name: str) -> bytes:
+    return objects.read(stack.s3, stack.settings.work_bucket, f"training/{JOB}/{name}")
+
+
+def test_a_labelled_set_becomes_a_training_job(stack: App) -> None:
+    label_enough(stack)
+    assert retrain(stack, TIME) == JOB
+    made = stack.sagemaker.describe_training_job(TrainingJobName=JOB)
+    assert made["AlgorithmSpecification"]["TrainingInputMode"] == "Pipe"
+    train, validation = (
+        [json.loads(line) for line in written(stack, f"{channel}.manifest").splitlines()]
+        for channel in ("train", "validation")
+    )
+    assert made["HyperParameters"]["num_training_samples"] == str(len(train))
+    assert len(train) + len(validation) == 12
+    assert {line["class"] for line in train} == {line["class"] for line in validation} == {"0", "1"}
+    assert all(set(line) == {"source-ref", "class"} for line in (*train, *validation))
+
+
+def test_a_training_is_on_record(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    examples = dataset.read_examples(stack)
+    digest = dataset.digest(examples)
+    halves = dataset.split(examples, ("non_covid", "covid"), 0.2)
+    record = json.loads(written(stack, "job.json"))
+    assert record == {
+        "training_job": JOB,
+        "classes": ["non_covid", "covid"],
+        "normaliser": "1",
+        "image_shape": [3, 64, 64],
+        "data_digest": digest,
+        "fingerprint": training_fingerprint(stack.settings, digest, len(halves.train)),
+        "hyperparameters": {
+            "num_layers": "152",
+            "epochs": "50",
+            "lr_scheduler_step": "10,20",
+            "image_shape": "3,64,64",
+            "num_classes": "2",
+            "num_training_samples": str(len(halves.train)),
+        },
+        "algorithm_image": ENVIRONMENT["ALGORITHM_IMAGE"],
+        "slices": {
+            half: dataset.counts(members, ("non_covid", "covid"))
+            for half, members in vars(halves).items()
+        },
+        "groups": {"train": 2, "validation": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        (),
+        ("covid/p1/a", "covid/p2/a"),
+        ("covid/p1/a", "covid/p2/a", "non_covid/p1/a"),
+        ("influenza/p1/a", "influenza/p2/a"),
+    ],
+    ids=["nothing", "one class", "one group", "another class"],
+)
+def test_what_cannot_be_trained_on_yet_starts_nothing(stack: App, paths: tuple[str, ...]) -> None:
+    label(stack, *paths)
+    assert retrain(stack, TIME) is None
+    assert jobs(stack) == []
+    assert objects.keys_under(stack.s3, stack.settings.work_bucket, "training/") == []
+
+
+def make_live(stack: App) -> None:
+    record = json.loads(written(stack, "job.json"))
+    write_live_model(stack, MODEL.model_copy(update={"fingerprint": record["fingerprint"]}))
+
+
+def test_nothing_new_since_the_live_model_starts_nothing(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    make_live(stack)
+    assert retrain(stack, TIME.replace(day=29)) is None
+    assert jobs(stack) == [JOB]
+
+
+def test_something_new_starts_a_training(stack: App, change: Callable[..., App]) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    make_live(stack)
+    label(stack, "covid/p9/new")
+    assert retrain(stack, TIME.replace(day=29)) == "tomodrop-train-20261129T030000Z"
+    other = change(extra_hyperparameters=(("epochs", "1"),))
+    assert retrain(other, TIME.replace(day=30)) == "tomodrop-train-20261130T030000Z"
+
+
+def test_while_one_runs_no_other_is_started(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    runs(JOB)
+    assert retrain(stack, TIME.replace(day=29)) is None
+    ends(JOB)
+    assert retrain(stack, TIME.replace(day=29)) is not None
+
+
+def test_a_repeated_event_leaves_the_running_job_s_inputs_alone(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    before = {name: written(stack, name) for name in ("train.manifest", "job.json")}
+    label(stack, "covid/p9/new")
+    runs(JOB)
+    assert retrain(stack, TIME) is None
+    ends(JOB)
+    assert retrain(stack, TIME) is None
+    assert {name: written(stack, name) for name in before} == before
+    assert jobs(stack) == [JOB]
+
+
+def test_trainings_of_another_stack_are_not_in_the_way(stack: App) -> None:
+    for name in ("my-tomodrop-train-20261122T030000Z", "tomodrop-trainer-1"):
+        create(stack, name)
+        runs(name)
+    label_enough(stack)
+    assert retrain(stack, TIME) == JOB
+
+
+def test_a_job_whose_making_was_not_heard_of_counts(stack: App) -> None:
+    label_enough(stack)
+    with losing_reply(stack.sagemaker, "CreateTrainingJob"), pytest.raises(Crash):
+        retrain(stack, TIME)
+    assert retrain(stack, TIME) is None
+    assert jobs(stack) == [JOB]
+
+
+def test_of_two_at_once_the_second_finds_the_name_in_use(stack: App) -> None:
+    label_enough(stack)
+    with refusing(stack.sagemaker, "CreateTrainingJob", "ResourceInUse") as refused:
+        assert retrain(stack, TIME) == JOB
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize("code", ["ResourceLimitExceeded", "ValidationException"])
+def test_a_refused_training_is_an_error(stack: App, code: str) -> None:
+    label_enough(stack)
+    with (
+        refusing(stack.sagemaker, "CreateTrainingJob", code),
+        pytest.raises(ClientError, match=code),
+    ):
+        retrain(stack, TIME)
+    assert retrain(stack, TIME) == JOB
+
+
+def test_the_handler_names_the_job(
+    stack: App, load_event: Callable[[str], dict[str, Any]]
+) -> None:
+    event = load_event("schedule-retrain")
+    assert step.handler(event, Context()) == {"training_job": None}
+    label_enough(stack)
+    assert step.handler(event, Context()) == {"training_job": JOB}

@@ -1,0 +1,392 @@
+"""Sweep: what events alone do not promise. Lost uploads, hung jobs, ends nobody heard of."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import intake
+import pytest
+import sweep as step
+from botocore.exceptions import ClientError
+
+from tests.functions.builders import (
+    JOB,
+    MODEL,
+    backdate,
+    go_live,
+    job_becomes,
+    lines_of,
+    png,
+    put_answers,
+    results,
+    s3_event,
+    source,
+    sqs_event,
+    upload,
+)
+from tests.functions.conftest import Context
+from tests.functions.interference import answering, before_call, refusing
+from tests.functions.test_promotion import JOB as TRAINING
+from tests.functions.test_promotion import train
+from tests.functions.test_training_request import WHOLE
+from tomodrop import keys, objects
+from tomodrop.batches import Batches, Part
+from tomodrop.clients import App
+from tomodrop.dispatching import dispatch
+from tomodrop.events import UploadEvent, parse_s3_message
+from tomodrop.live_model import read_live_model
+from tomodrop.slices import read_lines, write_lines
+from tomodrop.sweeping import Swept, sweep
+from tomodrop.transform_jobs import transform_request
+from tomodrop.uploads import Intake
+
+HOUR = timedelta(hours=1)
+NOTHING = Swept(sent_again=0, jobs_stopped=0, jobs_collected=0, trainings_decided=0)
+
+
+def put(stack: App, key: str, body: bytes = b"", age: timedelta = 3 * HOUR) -> dict[str, Any]:
+    """An upload of some age; returns the record that S3 sent of it."""
+    record = upload(stack, key, body or png())
+    backdate(stack.settings.uploads_bucket, key, age)
+    return record
+
+
+def take_in(*records: dict[str, Any]) -> None:
+    assert intake.handler(s3_event(*records), Context()) == {"batchItemFailures": []}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def messages(stack: App) -> list[UploadEvent]:
+    """What was sent to intake, taken from the queue."""
+    found: list[UploadEvent] = []
+    while True:
+        answer = stack.sqs.receive_message(
+            QueueUrl=stack.settings.intake_queue_url, MaxNumberOfMessages=10
+        )
+        if "Messages" not in answer:
+            return sorted(found, key=lambda sent: sent.key)
+        for message in answer["Messages"]:
+            found += parse_s3_message(message["Body"])
+
+
+# Uploads without a result
+
+
+def test_an_upload_without_a_result_goes_round_again(stack: App) -> None:
+    record = put(stack, "incoming/a b+肺%.png")
+    assert sweep(stack, now()) == Swept(1, 0, 0, 0)
+    (sent,) = messages(stack)
+    head = stack.s3.head_object(Bucket=stack.settings.uploads_bucket, Key="incoming/a b+肺%.png")
+    assert sent == UploadEvent(
+        bucket=stack.settings.uploads_bucket,
+        key="incoming/a b+肺%.png",
+        version_id=record["s3"]["object"]["versionId"],
+        etag=head["ETag"].strip('"'),
+        sequencer="",
+        size_bytes=len(png()),
+    )
+
+
+def test_what_is_not_overdue_is_left_alone(stack: App) -> None:
+    put(stack, "incoming/young.png", age=timedelta(minutes=59))
+    put(stack, "labelled/covid/p1/young.png", age=timedelta(minutes=59))
+    assert sweep(stack, now()) == NOTHING
+    assert messages(stack) == []
+
+
+@pytest.mark.parametrize("body", [b"no picture", b""], ids=["unsupported", "empty"])
+def test_a_rejected_upload_has_its_result(stack: App, body: bytes) -> None:
+    record = upload(stack, "incoming/a.png", body)
+    backdate(stack.settings.uploads_bucket, "incoming/a.png", 3 * HOUR)
+    take_in(record)
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_predicted_upload_has_its_result(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    go_live(stack)
+    dispatch(stack, now() + HOUR)
+    (part,) = Batches(stack.table).submitted()
+    job = keys.parse_job_name(part.job, "tomodrop")
+    body = objects.read(stack.s3, stack.settings.work_bucket, part.slices_key)
+    put_answers(stack, job, list(read_lines(body)), b"[0.9, 0.1]")
+    assert sweep(stack, now()) == Swept(0, 0, jobs_collected=1, trainings_decided=0)
+    assert list(results(stack)) == ["predictions/a.png.json"]
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_result_older_than_the_upload_is_none(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png", b"no picture", age=5 * HOUR))
+    backdate(stack.settings.predictions_bucket, "rejected/a.png.json", 4 * HOUR)
+    put(stack, "incoming/a.png")
+    assert sweep(stack, now()).sent_again == 1
+
+
+def test_what_waits_in_an_open_batch_is_not_sent_again(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_newer_version_of_what_waits_is_sent(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    put(stack, "incoming/a.png", png(grey=7))
+    assert sweep(stack, now()).sent_again == 1
+
+
+def test_what_waits_for_a_model_is_not_sent_again(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    dispatch(stack, now() + HOUR)
+    assert len(list(Batches(stack.table).ready())) == 1
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_what_a_job_works_on_is_not_sent_again(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    go_live(stack)
+    dispatch(stack, now() + HOUR)
+    (part,) = Batches(stack.table).submitted()
+    job_becomes(part.job, transform_job_status="InProgress")
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_what_expired_while_it_waited_for_a_model_is_sent_again(stack: App) -> None:
+    take_in(put(stack, "incoming/a.png"))
+    dispatch(stack, now() + HOUR)
+    (part,) = Batches(stack.table).ready()
+    stack.s3.delete_object(Bucket=stack.settings.work_bucket, Key=part.slices_key)
+    assert sweep(stack, now()).sent_again == 1
+
+
+def test_slices_without_an_index_do_not_wait(stack: App) -> None:
+    """An invocation that died after the slices, before the index: nobody knows of them."""
+    record = put(stack, "incoming/a.png")
+    (event,) = parse_s3_message(json.dumps({"Records": [record]}))
+    assert Intake(stack, now()).take_in(event) == "taken_in"
+    assert len(objects.keys_under(stack.s3, stack.settings.work_bucket, "batches/")) == 1
+    assert sweep(stack, now()).sent_again == 1
+
+
+def test_what_is_sent_again_gets_its_one_result(stack: App) -> None:
+    put(stack, "incoming/a.png", b"no picture")
+    put(stack, "incoming/b.png", b"no picture")
+    sweep(stack, now())
+    sweep(stack, now())  # twice: the queue may hold both
+    queue = stack.settings.intake_queue_url
+    found = stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert len(found) == 4
+    event = sqs_event(*(message["Body"] for message in found))
+    assert intake.handler(event, Context()) == {"batchItemFailures": []}
+    assert list(results(stack)) == ["rejected/a.png.json", "rejected/b.png.json"]
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_an_upload_that_is_deleted_meanwhile_is_no_hindrance(stack: App) -> None:
+    put(stack, "incoming/a.png")
+    put(stack, "incoming/b.png")
+    with refusing(stack.s3, "HeadObject", "404", status=404, times=1):
+        assert sweep(stack, now()).sent_again == 1
+    assert [sent.key for sent in messages(stack)] == ["incoming/b.png"]
+
+
+def test_a_head_that_is_refused_is_an_error(stack: App) -> None:
+    put(stack, "incoming/a.png")
+    with (
+        refusing(stack.s3, "HeadObject", "403", status=403),
+        pytest.raises(ClientError, match="403"),
+    ):
+        sweep(stack, now())
+
+
+def test_objects_outside_the_two_folders_are_none_of_ours(stack: App) -> None:
+    put(stack, "notes.txt")
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_the_longest_keys_are_known_by_their_cut_names(stack: App) -> None:
+    longest = "incoming/" + "a" * 1015, "labelled/covid/p1/" + "b" * 1006
+    for key in longest:
+        take_in(put(stack, key, b"no picture"))
+    assert len(results(stack)) == 2
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_every_page_of_uploads_is_compared(
+    stack: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
+    for number in range(8):
+        put(stack, f"incoming/{number}.png", b"x")
+    take_in(put(stack, "incoming/9.png", b"no picture"))
+    assert sweep(stack, now()).sent_again == 8
+
+
+# Labelled uploads
+
+
+def test_a_labelled_upload_that_was_taken_in_stays(stack: App) -> None:
+    take_in(put(stack, "labelled/covid/p1/a.png"))
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_labelled_upload_that_was_rejected_stays(stack: App) -> None:
+    take_in(put(stack, "labelled/influenza/p1/a.png"), put(stack, "labelled/b.png"))
+    assert sorted(results(stack)) == [
+        "rejected/labelled/b.png.json",
+        "rejected/labelled/influenza/p1/a.png.json",
+    ]
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_labelled_upload_that_was_never_heard_of_goes_round_again(stack: App) -> None:
+    put(stack, "labelled/covid/p1/a.png")
+    assert sweep(stack, now()).sent_again == 1
+    assert [sent.key for sent in messages(stack)] == ["labelled/covid/p1/a.png"]
+
+
+def test_a_labelled_upload_that_was_replaced_goes_round_again(stack: App) -> None:
+    take_in(put(stack, "labelled/covid/p1/a.png"))
+    work = stack.settings.work_bucket
+    (part,) = objects.keys_under(stack.s3, work, keys.DATASET_INDEX)
+    backdate(work, part, 4 * HOUR)
+    assert sweep(stack, now()).sent_again == 1
+
+
+def test_a_prediction_is_no_answer_to_a_labelled_upload(stack: App) -> None:
+    put(stack, "labelled/covid/p1/a.png")
+    bucket, key = stack.settings.predictions_bucket, "predictions/labelled/covid/p1/a.png.json"
+    objects.write(stack.s3, bucket, key, b"{}", "application/json")
+    assert sweep(stack, now()).sent_again == 1
+
+
+@pytest.mark.parametrize("values", [{"normaliser": "0"}, {"image_shape": [3, 224, 224]}])
+def test_labelled_uploads_go_round_again_when_their_pixels_would_be_others(
+    stack: App, values: dict[str, Any]
+) -> None:
+    put(stack, "labelled/covid/p1/a.png")
+    lines = lines_of(source("labelled/covid/p1/a.png"), **values)
+    key, work = f"{keys.DATASET_INDEX}part.jsonl", stack.settings.work_bucket
+    objects.write(stack.s3, work, key, write_lines(lines), "application/jsonl")
+    assert sweep(stack, now()).sent_again == 1
+
+
+# Transform jobs
+
+
+def submit(stack: App) -> Part:
+    """A part whose job runs: one upload, made by hand, that lies in no bucket."""
+    key = keys.part_slices(JOB.batch, JOB.part, 1)
+    work = stack.settings.work_bucket
+    objects.write(stack.s3, work, key, write_lines(lines_of(source())), "application/jsonl")
+    name = f"{keys.batch_slices(JOB.batch)}{lines_of(source())[0].slice_id}.png"
+    objects.write(stack.s3, work, name, png(), "image/png")
+    go_live(stack)
+    stack.sagemaker.create_transform_job(
+        **transform_request(stack.settings, JOB, MODEL.model_name)
+    )
+    part = Part(JOB.batch, JOB.part, "READY", 1, key)
+    batches = Batches(stack.table)
+    batches.add_part(part)
+    batches.submit(part, str(JOB), MODEL.model_dump(mode="json"))
+    return part
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
+def test_an_end_nobody_heard_of_is_collected(stack: App, status: str) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status=status, failure_reason="because")
+    put_answers(stack, JOB, lines_of(source()), b"[0.9, 0.1]")
+    assert sweep(stack, now()).jobs_collected == 1
+    assert list(results(stack)) == ["predictions/a.png.json"]
+    assert sweep(stack, now()) == NOTHING
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Stopping"])
+def test_a_job_within_its_time_goes_on(stack: App, status: str) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status=status)
+    assert sweep(stack, now() + timedelta(minutes=239)) == NOTHING
+
+
+def test_a_job_past_its_time_is_stopped(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="InProgress")
+    with answering(stack.sagemaker, "StopTransformJob", {}) as asked:
+        assert sweep(stack, now() + timedelta(minutes=241)).jobs_stopped == 1
+    assert asked == [{"TransformJobName": str(JOB)}]
+    # Its end is collected like any other.
+    job_becomes(str(JOB), transform_job_status="Stopped")
+    assert sweep(stack, now()).jobs_collected == 1
+    (again,) = Batches(stack.table).ready()
+    assert again.attempt == 2
+
+
+def test_a_job_that_is_stopping_is_not_stopped_twice(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="Stopping")
+    with answering(stack.sagemaker, "StopTransformJob", {}) as asked:
+        assert sweep(stack, now() + 9 * HOUR) == NOTHING
+    assert asked == []
+
+
+def test_a_job_that_ends_while_it_is_stopped_is_no_error(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="InProgress")
+    with refusing(stack.sagemaker, "StopTransformJob", "ValidationException") as refused:
+        ended = lambda: job_becomes(str(JOB), transform_job_status="Completed")  # noqa: E731
+        with before_call(1, ended, stack.sagemaker):
+            assert sweep(stack, now() + 9 * HOUR).jobs_stopped == 0
+    assert len(refused) == 1
+    assert sweep(stack, now()).jobs_collected == 1
+
+
+def test_a_job_that_cannot_be_stopped_is_an_error(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="InProgress")
+    with (
+        refusing(stack.sagemaker, "StopTransformJob", "AccessDeniedException"),
+        pytest.raises(ClientError, match="AccessDenied"),
+    ):
+        sweep(stack, now() + 9 * HOUR)
+
+
+# Training jobs
+
+
+def test_a_training_whose_end_nobody_heard_of_is_decided(stack: App) -> None:
+    train(stack)
+    assert sweep(stack, now()).trainings_decided == 1
+    live = read_live_model(stack)
+    assert live is not None
+    assert live.training_job == TRAINING
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_a_training_that_runs_is_left_alone(stack: App) -> None:
+    train(stack, status="InProgress")
+    assert sweep(stack, now()) == NOTHING
+
+
+def test_trainings_of_other_makers_are_passed_over(stack: App) -> None:
+    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": f"my-{TRAINING}"})
+    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": "tomodrop-train-by-hand"})
+    assert sweep(stack, now()) == NOTHING
+    assert read_live_model(stack) is None
+
+
+# The handler
+
+
+def test_the_handler_counts_what_it_did(
+    stack: App, load_event: Callable[[str], dict[str, Any]]
+) -> None:
+    put(stack, "incoming/a.png")
+    assert step.handler(load_event("schedule-sweep"), Context()) == {
+        "sent_again": 1,
+        "jobs_stopped": 0,
+        "jobs_collected": 0,
+        "trainings_decided": 0,
+    }

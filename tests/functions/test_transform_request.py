@@ -1,0 +1,84 @@
+"""The transform job as it is asked for: the whole request, and SageMaker's own view of it."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ParamValidationError
+from botocore.validate import ParamValidator
+
+from tests.functions.builders import JOB, lines_of, source
+from tomodrop.keys import JobName
+from tomodrop.settings import Settings
+from tomodrop.transform_jobs import transform_manifest, transform_request
+
+MODEL_NAME = "tomodrop-train-20261101T030000Z"
+
+
+def faults(operation: str, request: dict[str, Any]) -> str:
+    """What botocore's own service model finds wrong with a request."""
+    client = boto3.client("sagemaker", region_name="us-east-1")
+    shape = client.meta.service_model.operation_model(operation).input_shape
+    return str(ParamValidator().validate(request, shape).generate_report())
+
+
+def test_the_whole_request(settings: Settings) -> None:
+    assert transform_request(settings, JOB, MODEL_NAME) == {
+        "TransformJobName": "tomodrop-20261124T153900Z-0000-1",
+        "ModelName": "tomodrop-train-20261101T030000Z",
+        "MaxConcurrentTransforms": 4,
+        "MaxPayloadInMB": 6,
+        "BatchStrategy": "SingleRecord",
+        "TransformInput": {
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "ManifestFile",
+                    "S3Uri": "s3://tomodrop-work-123456789012/batches/20261124T153900Z/jobs/"
+                    "tomodrop-20261124T153900Z-0000-1/manifest.json",
+                }
+            },
+            "ContentType": "application/x-image",
+            "CompressionType": "None",
+            "SplitType": "None",
+        },
+        "TransformOutput": {
+            "S3OutputPath": "s3://tomodrop-work-123456789012/batches/20261124T153900Z/jobs/"
+            "tomodrop-20261124T153900Z-0000-1/out",
+            "Accept": "application/jsonlines",
+            "AssembleWith": "Line",
+        },
+        "TransformResources": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1},
+    }
+
+
+@pytest.mark.parametrize("job", [JOB, JobName("a" * 20, JOB.batch, "12345", 10)], ids=str)
+def test_sagemaker_s_model_accepts_it(settings: Settings, job: JobName) -> None:
+    request = transform_request(settings, job, MODEL_NAME)
+    assert faults("CreateTransformJob", request) == ""
+    assert len(request["TransformJobName"]) <= 63
+
+
+@pytest.mark.parametrize("most", [1, 16])
+def test_concurrency_and_payload_stay_within_100_mb(settings: Settings, most: int) -> None:
+    changed = settings.model_copy(update={"max_concurrent_transforms": most})
+    request = transform_request(changed, JOB, MODEL_NAME)
+    assert request["MaxConcurrentTransforms"] * request["MaxPayloadInMB"] <= 100
+
+
+def test_sagemaker_s_model_would_refuse_another_shape(settings: Settings) -> None:
+    request = transform_request(settings, JOB, MODEL_NAME)
+    del request["TransformInput"]
+    assert "Missing required parameter" in faults("CreateTransformJob", request)
+    with pytest.raises(ParamValidationError):
+        boto3.client("sagemaker", region_name="us-east-1").create_transform_job(**request)
+
+
+def test_the_manifest_is_one_prefix_and_then_the_slices() -> None:
+    names = [line.slice_id for line in lines_of(source(), 2)]
+    body = transform_manifest("work", "20261124T153900Z", names)
+    assert json.loads(body) == [
+        {"prefix": "s3://work/batches/20261124T153900Z/slices/"},
+        f"{names[0]}.png",
+        f"{names[1]}.png",
+    ]

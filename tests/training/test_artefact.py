@@ -1,0 +1,106 @@
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.algorithm.artefact import ModelDescription, load_model, save_model
+from training.algorithm.failure import ArtefactError
+from training.algorithm.images import Scaling
+from training.algorithm.model import ARCHITECTURE
+
+DESCRIPTION = ModelDescription(
+    architecture=ARCHITECTURE,
+    num_layers=18,
+    classes=("non_covid", "covid"),
+    image_shape=(3, 32, 32),
+    scaling=Scaling(0.1, 0.5),
+    normaliser="ct-1",
+    data_digest="abc",
+    training_job="job",
+    start="random",
+    metrics={"validation": {"accuracy": 0.5}},
+    hyperparameters={"epochs": "1"},
+    created_at="2026-11-24T00:00:00+00:00",
+)
+STATE = {"fc.weight": torch.arange(4.0)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_model(tmp_path / "model", DESCRIPTION, STATE)
+    return tmp_path / "model"
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "model.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}))
+
+
+def test_what_is_saved_is_loaded(folder: Path) -> None:
+    description, state = load_model(folder)
+    assert description == DESCRIPTION
+    assert torch.equal(state["fc.weight"], STATE["fc.weight"])
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
+
+
+def test_saving_again_replaces_both(folder: Path) -> None:
+    save_model(folder, DESCRIPTION, {"fc.weight": torch.zeros(4)})
+    assert not load_model(folder)[1]["fc.weight"].any()
+
+
+def test_a_save_that_fails_leaves_the_model_before_it(folder: Path) -> None:
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+        save_model(folder, DESCRIPTION, {"fc.weight": (n for n in ())})  # type: ignore[dict-item]
+    assert load_model(folder)[0] == DESCRIPTION
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 2}, "schema_version 1"),
+        ({"schema_version": ...}, "schema_version 1"),
+        ({"architecture": "vit"}, "unknown network"),
+        ({"num_layers": 20}, "unknown network"),
+        ({"classes": ...}, "lacks a field"),
+        ({"scaling": {"mean": "x"}}, "lacks a field"),
+        ({"surprise": 1}, "lacks a field"),
+        ({"weights": {"file": "model.pt", "sha256": "00"}}, "do not belong together"),
+    ],
+)
+def test_a_description_that_is_not_known_is_refused(
+    folder: Path, changes: dict[str, Any], said: str
+) -> None:
+    edit(folder, **changes)
+    with pytest.raises(ArtefactError, match=said):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ArtefactError, match=name):
+        load_model(folder)
+
+
+def test_altered_weights_are_refused(folder: Path) -> None:
+    with (folder / "model.pt").open("r+b") as file:
+        file.seek(200)
+        file.write(b"x")
+    with pytest.raises(ArtefactError, match="do not belong together"):
+        load_model(folder)
+
+
+def test_weights_that_would_run_code_are_refused(folder: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    save_model(folder, DESCRIPTION, {"fc.weight": Payload()})  # type: ignore[dict-item]
+    with pytest.raises(ArtefactError, match="weights only"):
+        load_model(folder)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from training.algorithm.fit import History, should_stop_early
+from training.algorithm.hyperparameters import Hyperparameters, read_hyperparameters
+from training.algorithm.metrics import EpochResult, Scores
+from training.algorithm.optimiser import build_optimiser, learning_rate_at
+
+
+def chosen(**given: str) -> Hyperparameters:
+    return read_hyperparameters({"num_classes": "2", "num_training_samples": "10", **given})
+
+
+def epoch(number: int, accuracy: float, loss: float = 1.0) -> EpochResult:
+    scores = Scores(accuracy, loss, samples=10)
+    return EpochResult(number, "fit", scores, scores, 0.1, seconds=1.0, images_per_second=10.0)
+
+
+def test_the_best_epoch_needs_a_higher_accuracy_or_among_equals_a_lower_loss() -> None:
+    history = History()
+    results = [epoch(0, 0.5, 0.9), epoch(1, 0.5, 0.9), epoch(2, 0.5, 0.8), epoch(3, 0.4, 0.1)]
+    assert [history.add(result) for result in results] == [True, False, True, False]
+    assert history.best == results[2]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "tolerance", "stops"),
+    [
+        ([0.5, 0.6, 0.7, 0.8], "0", False),
+        ([0.8, 0.7, 0.8], "0", True),
+        ([0.8, 0.7, 0.81], "0", False),
+        ([0.8, 0.7, 0.81], "0.05", True),
+        ([0.0, 0.0, 0.1], "0", False),
+        ([0.8, 0.7], "0", False),
+    ],
+)
+def test_early_stopping_waits_for_a_relative_improvement(
+    accuracies: list[float], tolerance: str, *, stops: bool
+) -> None:
+    rules = chosen(
+        early_stopping="True",
+        early_stopping_min_epochs="3",
+        early_stopping_patience="2",
+        early_stopping_tolerance=tolerance,
+    )
+    results = [epoch(number, accuracy) for number, accuracy in enumerate(accuracies)]
+    assert should_stop_early(results, rules) is stops
+    assert not should_stop_early(results, replace(rules, early_stopping=False))
+
+
+def test_the_learning_rate_falls_at_the_named_epochs() -> None:
+    rules = chosen(learning_rate="1", lr_scheduler_step="2,4", lr_scheduler_factor="0.5")
+    assert [learning_rate_at(number, rules) for number in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "decay"),
+    [
+        ("sgd", torch.optim.SGD, 0.01),
+        ("nag", torch.optim.SGD, 0.01),
+        ("adam", torch.optim.Adam, 0),
+        ("adamw", torch.optim.AdamW, 0.01),
+        ("rmsprop", torch.optim.RMSprop, 0),
+    ],
+)
+def test_each_optimizer_is_the_one_asked_for(
+    name: str, kind: type[torch.optim.Optimizer], decay: float
+) -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimiser = build_optimiser([weight], chosen(optimizer=name, weight_decay="0.01"))
+    assert type(optimiser) is kind
+    assert optimiser.param_groups[0]["weight_decay"] == decay
+    assert optimiser.param_groups[0].get("nesterov", False) is (name == "nag")
+    optimiser.zero_grad()
+    (weight * 2).sum().backward()
+    optimiser.step()
+    assert weight.item() < 1

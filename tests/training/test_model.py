@@ -1,0 +1,78 @@
+import pytest
+import torch
+from torch import nn
+
+from training.algorithm.model import BLOCKS, Classifier, build_resnet
+
+IMAGES = torch.rand(2, 3, 36, 36)
+
+
+def classifier(stages: int, *, frozen_batch_norm: bool = False, depth: int = 18) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(build_resnet(depth, 3, 2), stages, frozen_batch_norm=frozen_batch_norm)
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [
+        # torchvision's published counts for 1000 classes, less the other 998 rows of the head.
+        (18, 11_689_512 - 998 * 513),
+        (34, 21_797_672 - 998 * 513),
+        (50, 25_557_032 - 998 * 2049),
+        (101, 44_549_160 - 998 * 2049),
+        (152, 60_192_808 - 998 * 2049),
+    ],
+)
+def test_each_depth_is_the_resnet_of_that_name(depth: int, parameters: int) -> None:
+    with torch.device("meta"):
+        resnet = build_resnet(depth, 3, 2)
+    assert sum(p.numel() for p in resnet.parameters()) == parameters
+
+
+def test_every_depth_on_offer_answers() -> None:
+    assert set(BLOCKS) == {18, 34, 50, 101, 152, 200}
+    assert classifier(5, depth=34).eval()(IMAGES).shape == (2, 2)
+
+
+def test_the_first_stride_is_that_of_a_resnet() -> None:
+    net = build_resnet(18, 1, 2)
+    assert net.maxpool(net.conv1(torch.rand(1, 1, 64, 64))).shape[2:] == (16, 16)
+
+
+def test_scores_are_those_of_the_plain_network() -> None:
+    network = classifier(2).eval()
+    assert torch.allclose(network(IMAGES), network.resnet(IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3, 5])
+def test_only_the_last_stages_and_the_head_learn(stages: int) -> None:
+    network = classifier(stages).train()
+    before = {name: value.clone() for name, value in network.resnet.state_dict().items()}
+    optimiser = torch.optim.SGD(network.learning_parameters(), lr=0.1)
+    network(IMAGES).square().sum().backward()
+    optimiser.step()
+    changed = {
+        name.split(".")[0]
+        for name, value in network.resnet.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    in_order = ["conv1", "layer1", "layer2", "layer3", "layer4"]
+    learning = set(in_order[5 - stages :])
+    assert changed - {"bn1"} == learning | {"fc"}
+    assert ("bn1" in changed) is (stages == 5)
+
+
+def test_frozen_batch_norm_keeps_statistics_and_factors() -> None:
+    network = classifier(5, frozen_batch_norm=True).train()
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [value.clone() for norm in norms for value in norm.state_dict().values()]
+    network(IMAGES).sum().backward()
+    torch.optim.SGD(network.learning_parameters(), lr=0.1).step()
+    after = [value for norm in norms for value in norm.state_dict().values()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_shortcuts_pass_gradients() -> None:
+    network = classifier(5, depth=34).train()
+    network(IMAGES).sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in network.resnet.parameters())
