@@ -69,7 +69,7 @@ $(VENV)/.holds-dev: $(VENV)/.holds-us requirements.txt
 $(SAM_VENV)/.holds-sam: Makefile $(BIN)/python
 	@echo 'Installing SAM CLI into $(SAM_VENV).'
 	@$(BIN)/python -m venv $(SAM_VENV)
-	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(SAM_CLI)
+	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(SAM_CLI)
 	@touch $@
 
 # ---- using it

@@ -1,6 +1,7 @@
 """The command `tomodrop`: a folder in, a folder of prediction JSON out, on this machine.
 
     tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once] [--set Name=Value …]
+    tomodrop invoke FUNCTION --event FILE --state DIR
 
 Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
 by Ctrl-C or SIGTERM), 1 not done, 2 asked for something that cannot be, nothing was started.
@@ -18,12 +19,16 @@ from local.options import TEMPLATE, Options, Refused, check_options, template_pa
 from local.parameters import resolve_parameters
 from local.template import read_template
 
-EXIT_REFUSED = 2
+EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
-    options = parse(arguments)
+    given = _parser().parse_args(arguments)
+    return _invoke(given) if given.command == "invoke" else _run(_options(given))
+
+
+def _run(options: Options) -> int:
     try:
         check_options(options)
         check_parameters(options)
@@ -37,20 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(options, Console(highlight=False, emoji=False, markup=False))
 
 
+def _invoke(given: argparse.Namespace) -> int:
+    # Imported late, for boto3 takes its time.
+    from local.invoke import InvokeError, invoke  # noqa: PLC0415
+
+    try:
+        succeeded, answer = invoke(given.state.absolute(), given.function, given.event)
+    except InvokeError as error:
+        sys.stderr.write(f"tomodrop: {error}\n")
+        return EXIT_REFUSED
+    sys.stdout.write(f"{answer}\n")
+    return 0 if succeeded else EXIT_FAILED
+
+
 def parse(arguments: Sequence[str] | None) -> Options:
-    """The command line as a value; argparse ends the program with code 2 where it is malformed."""
-    parser = argparse.ArgumentParser(
-        prog="tomodrop",
-        description="Drop CT images into a folder, get prediction JSON. Research use only.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    command = commands.add_parser(
-        "run",
-        help="classify the files of a folder",
-        description="Run the whole stack of template.yaml on this machine and answer an inbox.",
-    )
-    _add_options(command)
-    given = parser.parse_args(arguments)
+    """The command line of a run as a value; where it is malformed, argparse exits with code 2."""
+    return _options(_parser().parse_args(arguments))
+
+
+def _options(given: argparse.Namespace) -> Options:
     return Options(
         inbox=given.inbox.absolute(),
         out=given.out.absolute(),
@@ -59,6 +69,33 @@ def parse(arguments: Sequence[str] | None) -> Options:
         once=given.once,
         parameters=dict(given.set),
     )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tomodrop",
+        description="Drop CT images into a folder, get prediction JSON. Research use only.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="classify the files of a folder",
+        description="Run the whole stack of template.yaml on this machine and answer an inbox.",
+    )
+    _add_options(run)
+    invoke = commands.add_parser(
+        "invoke",
+        help="call one function of a running stack",
+        description="Call one function of the stack that runs on a state folder with an event.",
+    )
+    invoke.add_argument("function", metavar="FUNCTION", help="for instance IntakeFunction")
+    invoke.add_argument(
+        "--event", "-e", type=Path, required=True, metavar="FILE", help="for instance events/*.json"
+    )
+    invoke.add_argument(
+        "--state", type=_folder, required=True, metavar="DIR", help="the running stack's folder"
+    )
+    return parser
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:

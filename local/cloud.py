@@ -179,6 +179,11 @@ class Cloud:
         """The stack's outputs by name."""
         return dict(self._deployment.stack.outputs)
 
+    @property
+    def functions(self) -> list[str]:
+        """Logical ids of the stack's functions."""
+        return [function.logical_id for function in self._deployment.functions]
+
     def environment(self, function_logical_id: str) -> dict[str, str]:
         """The whole environment of a function's workers, credentials included."""
         return dict(self._delivery.pool(function_logical_id).environment)

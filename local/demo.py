@@ -21,7 +21,7 @@ from training.datasets.phantoms import CLASSES, encode, phantoms, write_tree
 FOLDER = TEMPLATE.with_name("demo")
 SEED, UNSEEN_SEED = 7, 1007
 SIZE = 160
-LABELLED_PATIENTS, LABELLED_SLICES = 8, 8
+LABELLED_PATIENTS, LABELLED_SLICES = 12, 5
 UNSEEN_PATIENTS, UNSEEN_SLICES = 3, 4
 BROKEN = "broken.png"
 # The article's network, from CT weights, on images small enough for two processor cores.

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from http import HTTPStatus
 from urllib.parse import unquote
 
+from local.background import run_in_background
 from local.errors import CloudStoppedError, FunctionFailedError
 from local.gateway import (
     Application,
@@ -63,7 +64,8 @@ class InvokeGuard:
         if kind == "DryRun":
             return Reply("204 No Content", [], b"")
         if kind == "Event":
-            self._executor.submit(_quietly(self._invoker.deliver), pool.function.arn, event)
+            deliver = _quietly(self._invoker.deliver)
+            run_in_background(self._executor, deliver, pool.function.arn, event)
             return Reply("202 Accepted", [], b"")
         return _run(pool, event)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.background import run_in_background
 from local.errors import CloudStoppedError, TemplateError
 from local.queue_events import SqsMessage, failed_messages, is_wanted, sqs_event
 from local.stack import ClientFactory
@@ -117,7 +118,7 @@ class QueuePoller:
                 self._stopping.wait(PAUSE_AFTER_ERROR_S)
                 batch = []
             if batch and not self._stopping.is_set():
-                self._executor.submit(self._deliver, batch)
+                run_in_background(self._executor, self._deliver, batch)
             else:
                 self._slots.release()
 

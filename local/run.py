@@ -13,6 +13,7 @@ from rich.console import Console
 from local.cloud import Cloud
 from local.drop import DropFolder
 from local.errors import LocalCloudError, StateError, TemplateError
+from local.invoke import write_environment
 from local.learning import Learning, live_model
 from local.logs import Logs
 from local.mirror import Mirror
@@ -64,6 +65,7 @@ def _run_cloud(
         state_dir=state,
         schedule_speed=SCHEDULE_SPEED,
     ) as cloud:
+        write_environment(state, cloud.functions, cloud.environment)
         try:
             return _Run(options, cloud, logs, screen, stop).run()
         finally:

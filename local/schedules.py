@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.background import run_in_background
 from local.clock import Clock
 from local.errors import CloudStoppedError, FunctionFailedError, LocalCloudError, TemplateError
 from local.invocations import AsyncInvoker, TargetQueue
@@ -228,7 +229,7 @@ class Scheduler:
             finally:
                 free.release()
 
-        self._executor.submit(deliver)
+        run_in_background(self._executor, deliver)
 
     def _deliver(self, schedule: Schedule, due: datetime) -> Any:
         return self._invoker.deliver(

@@ -6,78 +6,92 @@ n; and with a second invocation that runs whole between two calls of the first.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from tests.functions.builders import (
-    go_live,
+    MODEL,
+    lines_of,
     png,
     put_answers,
     results,
+    source,
     upload,
 )
 from tests.functions.conftest import create_resources
 from tests.functions.interference import before_call, clients_of, dies_before, unique_names
 from tomodrop import keys, objects
-from tomodrop.batches import Batches
+from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.collecting import collect
 from tomodrop.dispatching import dispatch
 from tomodrop.errors import WindowClosedError
 from tomodrop.events import JobEnded, parse_s3_message
-from tomodrop.slices import read_lines
+from tomodrop.keys import JobName
+from tomodrop.live_model import write_live_model
+from tomodrop.slices import read_lines, write_lines
 from tomodrop.sweeping import sweep
+from tomodrop.transform_jobs import transform_request
 from tomodrop.uploads import Intake
 
 NOW = datetime(2026, 11, 24, 15, 41, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
-JOB = "tomodrop-20261124T154000Z-0000-1"
-SECOND = "tomodrop-20261124T154000Z-0000-2"
+BATCH = "20261124T154000Z"
+JOB = JobName("tomodrop", BATCH, "0000", 1)
 Step = Callable[[App], Any]
 UPLOADS = {
-    "incoming/a.png": png(grey=1),
-    "incoming/b.png": png(grey=2),
+    "incoming/a.png": png((32, 32)),
     "incoming/bad.png": b"no picture",
-    "labelled/covid/p1/c.png": png(grey=3),
+    "labelled/covid/p1/c.png": png((32, 32)),
 }
 
 
-def announce(app: App) -> list[str]:
-    return [json.dumps({"Records": [upload(app, key, body)]}) for key, body in UPLOADS.items()]
+def before_intake(app: App) -> Step:
+    bodies = [json.dumps({"Records": [upload(app, *drop)]}) for drop in UPLOADS.items()]
 
-
-def intake_of(messages: list[str]) -> Step:
-    def take_in(app: App) -> None:
+    def intake(app: App) -> None:
         work = Intake(app, NOW)
-        for message in messages:
-            for event in parse_s3_message(message):
+        for body in bodies:
+            for event in parse_s3_message(body):
                 work.take_in(event)
         work.write_index()
 
-    return take_in
+    return intake
 
 
-def dispatch_later(app: App) -> None:
-    dispatch(app, LATER)
+def before_dispatch(app: App) -> Step:
+    Batches(app.table).open_window(BATCH)
+    lines = [*lines_of(source("incoming/a.png")), *lines_of(source("incoming/b.png"))]
+    key, work = f"{keys.batch_index(BATCH)}part.jsonl", app.settings.work_bucket
+    objects.write(app.s3, work, key, write_lines(lines), "application/jsonl")
+    write_live_model(app, MODEL)
+    return lambda app: dispatch(app, LATER)
 
 
-def collect_job(app: App) -> None:
-    collect(app, JobEnded(JOB, "Failed", "one object failed"))
-
-
-def answer_one(app: App) -> None:
-    """The job answers the first of its two uploads."""
-    (part,) = Batches(app.table).submitted()
-    body = objects.read(app.s3, app.settings.work_bucket, part.slices_key)
-    first = next(line for line in read_lines(body) if line.source.key == "incoming/a.png")
-    put_answers(app, keys.parse_job_name(JOB, "tomodrop"), [first], b"[0.9, 0.1]")
+def before_collect(app: App) -> Step:
+    """A job that answers the first of its two uploads."""
+    work = app.settings.work_bucket
+    first, second = lines_of(source("incoming/a.png")), lines_of(source("incoming/b.png"))
+    key = keys.part_slices(BATCH, JOB.part, 1)
+    objects.write(app.s3, work, key, write_lines([*first, *second]), "application/jsonl")
+    name = f"{keys.batch_slices(BATCH)}{first[0].slice_id}.png"
+    objects.write(app.s3, work, name, png((32, 32)), "image/png")
+    part = Part(BATCH, JOB.part, "READY", 1, key)
+    Batches(app.table).add_part(part)
+    Batches(app.table).submit(part, str(JOB), MODEL.model_dump(mode="json"))
+    app.sagemaker.create_transform_job(**transform_request(app.settings, JOB, "m"))
+    put_answers(app, JOB, first, b"[0.9, 0.1]")
+    return lambda app: collect(app, JobEnded(str(JOB), "Failed", "one object failed"))
 
 
 def state(app: App) -> dict[str, Any]:
-    """Everything that is stored, but for times and for what a repeat names anew."""
+    """Everything that is stored, but for times and version ids."""
     work = app.settings.work_bucket
     items = app.table.scan()["Items"]
     documents = results(app)
@@ -93,7 +107,7 @@ def state(app: App) -> dict[str, Any]:
             if "/index/" in key
             for line in read_lines(objects.read(app.s3, work, key))
         },
-        "parts": len(objects.keys_under(app.s3, work, "batches/20261124T154000Z/parts/")),
+        "parts": len(objects.keys_under(app.s3, work, f"{keys.BATCHES}{BATCH}/parts/")),
         "items": sorted(
             (item["part"], item["state"], int(item.get("attempt", 0)), item.get("job", ""))
             for item in items
@@ -105,112 +119,102 @@ def state(app: App) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Case:
+    """How a stack is brought to where a step is due, and what the step leaves."""
+
+    prepare: Callable[[App], Step]
+    results: list[str]
+    items: list[tuple[str, str, int, str]]
+
+
+CASES = {
+    "intake": Case(before_intake, ["rejected/bad.png.json"], [("window", "OPEN", 0, "")]),
+    "dispatch": Case(
+        before_dispatch, [], [("0000", "SUBMITTED", 1, str(JOB)), ("window", "PLANNED", 0, "")]
+    ),
+    "collect": Case(
+        before_collect, ["predictions/a.png.json"], [("0000", "READY", 2, str(JOB))]
+    ),
+}
+every_step = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+World = Callable[[Case], tuple[App, Step]]
+
+
 @pytest.fixture
-def worlds(connected: App) -> Iterator[Callable[[str], tuple[App, Step]]]:
-    """Fresh stacks, one after the other, each brought to where a step is due: `worlds("collect")`."""
+def world(connected: App) -> Iterator[World]:
+    """Fresh stacks, one after the other, each brought to where a step is due."""
     with mock_aws() as moto, unique_names(connected.sagemaker):
 
-        def world(step: str) -> tuple[App, Step]:
+        def prepared(case: Case) -> tuple[App, Step]:
             moto.reset()
             create_resources(connected)
-            intake = intake_of(announce(connected))
-            if step == "intake":
-                return connected, intake
-            intake(connected)
-            go_live(connected)
-            if step == "dispatch":
-                return connected, dispatch_later
-            dispatch_later(connected)
-            answer_one(connected)
-            return connected, collect_job
+            return connected, case.prepare(connected)
 
-        yield world
+        yield prepared
 
 
-STEPS = ("intake", "dispatch", "collect")
-EXPECTED = {
-    "intake": {"results": ["rejected/bad.png.json"], "items": [("window", "OPEN", 0, "")]},
-    "dispatch": {
-        "results": ["rejected/bad.png.json"],
-        "items": [("0000", "SUBMITTED", 1, JOB), ("window", "PLANNED", 0, "")],
-    },
-    "collect": {
-        "results": ["predictions/a.png.json", "rejected/bad.png.json"],
-        "items": [("0000", "READY", 2, JOB), ("window", "PLANNED", 0, "")],
-    },
-}
+def left_by(world: World, case: Case) -> dict[str, Any]:
+    """What a step leaves that nothing disturbs."""
+    app, step = world(case)
+    step(app)
+    left = state(app)
+    assert (list(left["results"]), left["items"]) == (case.results, case.items)
+    return left
 
 
-@pytest.mark.parametrize("step", STEPS)
+def intruded(
+    world: World, case: Case, intruder: Callable[[App, Step], Any]
+) -> Iterator[tuple[int, App]]:
+    """Stacks after a step that an intruder came into, before every second of its calls."""
+    number, calls = 0, 1
+    while number < calls:
+        app, step = world(case)
+        action = partial(intruder, app, step)
+        with before_call(number, action, *clients_of(app)) as seen, suppress(WindowClosedError):
+            step(app)
+        calls = len(seen)
+        yield number, app
+        number += 2
+    assert number > 5
+
+
+@every_step
 def test_a_step_that_dies_at_any_call_and_is_run_again_ends_the_same(
-    worlds: Callable[[str], tuple[App, Step]], step: str
+    world: World, case: Case
 ) -> None:
-    app, run = worlds(step)
-    run(app)
-    expected = state(app)
-    assert list(expected["results"]) == EXPECTED[step]["results"]
-    assert expected["items"] == EXPECTED[step]["items"]
-    number = 0
-    while True:
-        app, run = worlds(step)
-        died = dies_before(number, app, lambda run=run, app=app: run(app))
-        if not died:
+    expected = left_by(world, case)
+    for number in range(100):
+        app, step = world(case)
+        if not dies_before(number, app, partial(step, app)):
             break
-        run(app)
+        step(app)
         assert state(app) == expected, f"died before call {number}"
-        number += 1
-    assert number > 5
+    assert 5 < number < 99
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_that_runs_twice_at_once_ends_the_same(
-    worlds: Callable[[str], tuple[App, Step]], step: str
-) -> None:
-    app, run = worlds(step)
-    run(app)
-    expected = state(app)
-    number, calls = 0, 1
-    while number < calls:
-        app, run = worlds(step)
-        with before_call(number, lambda run=run, app=app: run(app), *clients_of(app)) as seen:
-            run(app)
-        calls = len(seen)
+@every_step
+def test_a_step_that_runs_twice_at_once_ends_the_same(world: World, case: Case) -> None:
+    expected = left_by(world, case)
+    for number, app in intruded(world, case, lambda app, step: step(app)):
         assert state(app) == expected, f"the other ran before call {number}"
-        number += 1
-    assert number > 5
 
 
-def test_dispatch_at_any_call_of_an_intake_loses_nothing(
-    worlds: Callable[[str], tuple[App, Step]],
-) -> None:
-    """An intake that outlives its time limit by far: it notices, or its slices are in the job."""
-    number, calls = 0, 1
-    while number < calls:
-        app, run = worlds("intake")
-        go_live(app)
-        with before_call(number, lambda app=app: dispatch(app, LATER), *clients_of(app)) as seen:
-            try:
-                run(app)
-            except WindowClosedError:
-                # The messages return, and find another window.
-                assert number > 0
-        calls = len(seen)
-        number += 1
-    assert number > 5
-
-
-def test_sweep_at_any_call_of_a_collect_ends_the_same(
-    worlds: Callable[[str], tuple[App, Step]],
-) -> None:
-    app, run = worlds("collect")
-    run(app)
-    expected = state(app)
-    number, calls = 0, 1
-    while number < calls:
-        app, run = worlds("collect")
-        with before_call(number, lambda app=app: sweep(app, NOW), *clients_of(app)) as seen:
-            run(app)
-        calls = len(seen)
+def test_sweep_at_any_call_of_a_collect_ends_the_same(world: World) -> None:
+    expected = left_by(world, CASES["collect"])
+    for number, app in intruded(world, CASES["collect"], lambda app, _: sweep(app, NOW)):
         assert state(app) == expected, f"the sweep came before call {number}"
-        number += 1
-    assert number > 5
+
+
+def test_an_intake_that_outlives_its_time_limit_loses_nothing(world: World) -> None:
+    """Dispatch planned its window meanwhile: it notices, it was in time, or sweep finds it."""
+    for number, app in intruded(world, CASES["intake"], lambda app, _: dispatch(app, LATER)):
+        dispatch(app, LATER)
+        planned = {
+            line.source.key
+            for part in Batches(app.table).ready()
+            for line in read_lines(objects.read(app.s3, app.settings.work_bucket, part.slices_key))
+        }
+        swept = sweep(app, datetime.now(UTC) + timedelta(hours=2))
+        expected = {"incoming/a.png"} if swept.sent_again == 0 else set()
+        assert planned == expected, f"dispatch came before call {number}"

