@@ -103,4 +103,5 @@ build: setup-sam ## Build the functions' bundles, as for `sam deploy`
 	@PYTHON='$(abspath $(BIN))/python' $(SAM) build
 
 clean: ## Remove what was built; the environments and states of runs stay
-	rm -rf .aws-sam build dist demo functions/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .aws-sam build dist demo functions/*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis

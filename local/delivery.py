@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local import moto_seams
 from local.bus import EventBus
 from local.clock import Clock
 from local.deploy import Deployment
@@ -73,7 +74,7 @@ class Delivery:
             for mapping in deployment.mappings
         ]
         self._stopping = threading.Event()
-        self._housekeeping = threading.Thread(target=self._keep_house, name="idle workers")
+        self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping")
         self.bus.check_targets()
         self.scheduler.check()
 
@@ -122,8 +123,10 @@ class Delivery:
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(HOUSEKEEPING_S):
+            moto_seams.forget_instances()
             for pool in self.pools.values():
                 pool.end_idle()
+                pool.turn_log()
 
 
 def _capacity(function: Function) -> int:

@@ -24,7 +24,7 @@ from local.gateway import (
     operation,
     read_body,
 )
-from local.moto_seams import ACCOUNT, forget_instances, held_events
+from local.moto_seams import ACCOUNT, held_events
 from local.object_model import ObjectRecorder, touched_keys
 from local.queue_model import RecordedQueue
 from local.table_model import TableRecorder, key_of_parameters, written_items
@@ -65,7 +65,6 @@ class ObjectGuard:
                 self._recorder.record(*changed)
             for queue_arn, message in events:
                 moto_seams.send_message(queue_arn, message)
-        forget_instances()
         return reply.send(start_response)
 
     @contextlib.contextmanager
@@ -158,7 +157,6 @@ class QueueGuard:
                     break
                 RecordedQueue.arrivals.wait(min(left_s, RECHECK_QUEUE_S))
                 reply = ask(application, environ, body)
-            forget_instances()
         return reply.send(start_response)
 
 

@@ -118,7 +118,7 @@ class Learning:
                 return self._problem_of(job, decision)
             shown = next((j for j in self._cloud.activity().jobs if j.name == job), None)
             detail = shown.detail if shown else "deciding on the model"
-            self._screen.show(training_status(detail))
+            self._screen.show(training_status(detail, shown.done if shown else 0))
             if patience.is_over(detail):
                 log = self._logs.of_job(job)
                 return f"training job {job} makes no progress ({detail}); log: {log}"

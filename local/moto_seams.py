@@ -22,10 +22,10 @@ from typing import Any
 
 import moto
 from moto.backends import get_backend
+from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import iso_8601_datetime_with_milliseconds
 from moto.moto_api._internal.models import moto_api_backend
-from moto.s3 import models as s3_models
 from moto.s3 import notifications as moto_notifications
 from moto.sqs import models as sqs_models
 from moto.sqs.models import Queue as MotoQueue
@@ -147,9 +147,7 @@ def send_message(
 
 def forget_instances() -> None:
     """Let go of the models that moto keeps for its resets: a slow leak in a server that runs on."""
-    models: tuple[Any, ...] = (s3_models.FakeKey, s3_models.FakeDeleteMarker, sqs_models.Message)
-    for model in models:
-        model.instances_tracked.clear()
+    reset_model_data()
 
 
 def reset_backends() -> None:

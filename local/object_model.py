@@ -19,6 +19,7 @@ from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey
 from moto.s3.utils import _VersionedKeyStore
 from moto.utilities.utils import LowercaseDict
 
+from local.errors import StateError
 from local.moto_seams import ACCOUNT
 from local.state import StateStore, StoredVersion
 
@@ -165,7 +166,8 @@ class ObjectRecorder:
     def restore(self) -> None:
         """Put every stored version into moto's buckets, and record what changes from now on.
 
-        Raises KeyError for a bucket that the stack does not have; `local.restore` checks first.
+        Raises StateError for a body that is gone, and KeyError for a bucket that the stack does not
+        have; `local.restore` checks that first.
         """
         for bucket in self._backend.buckets.values():
             bucket.keys = RecordedKeys(bucket.name)
@@ -181,10 +183,16 @@ class ObjectRecorder:
             entry._version_id = about["marker"]
         else:
             entry = self._key(stored)
+            body = self._store.body_path(stored.id)
+            if not body.exists():
+                raise StateError(
+                    f"{stored.bucket}/{stored.key}: its body is missing from the state folder, where "
+                    f"it was {body}. Restore the folder from a copy, or choose another."
+                )
+            _read_body_from(entry, body)
             for name in KEPT_ATTRIBUTES:
                 setattr(entry, name, about["attributes"][name])
             entry._metadata = LowercaseDict(about["metadata"])
-            _read_body_from(entry, self._store.body_path(stored.id))
             if about["tags"]:
                 self._backend.tagger.tag_resource(
                     entry.arn, [{"Key": k, "Value": v} for k, v in about["tags"].items()]

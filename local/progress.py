@@ -50,8 +50,11 @@ class Status:
         return self.step.split(":")[0]
 
 
-def training_status(detail: str) -> Status:
-    """A training's own words ("epoch 2 of 5, batch 20 of 78") with how far that is."""
+def training_status(detail: str, finished: int = 0) -> Status:
+    """A training's own words ("epoch 2 of 5, batch 20 of 78") with how far that is.
+
+    `finished` epochs are done in any case: the words stay those of the last epoch to the end.
+    """
     found = _EPOCH.search(detail)
     step = f"training: {detail}" if detail and detail != "training" else "training"
     if not found or not found.group(2):
@@ -59,7 +62,7 @@ def training_status(detail: str) -> Status:
     epoch, epochs = int(found.group(1)), int(found.group(2))
     batch, batches = (int(number or 0) for number in found.group(3, 4))
     share = batch / batches if batches else 0.0
-    return Status(step, done=epoch - 1 + share, total=epochs, counted=False)
+    return Status(step, done=max(epoch - 1 + share, finished), total=epochs, counted=False)
 
 
 def work_status(
@@ -77,7 +80,7 @@ def work_status(
         return Status("collecting results", answered, total, counted=False)
     training = next((job for job in running if job.kind == "training"), None)
     if training:
-        return training_status(training.detail)
+        return training_status(training.detail, training.done)
     if answered < total:
         return Status(
             "waiting for the batch's time window to close", answered, total, counted=False

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ INIT_LIMIT_S = 120.0
 # Lambda keeps idle workers for some minutes.
 IDLE_LIMIT_S = 120.0
 LONGEST_READ = 1024 * 1024
+LARGEST_LOG_BYTES = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,12 @@ class WorkerPool:
             self._idle = kept
         for worker in ended:
             worker.close()
+
+    def turn_log(self, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
+        """Set a log that has grown too large aside; the one set aside before is dropped."""
+        if self._log.exists() and self._log.stat().st_size > largest_bytes:
+            shutil.copyfile(self._log, self._log.with_suffix(".log.1"))
+            os.truncate(self._log, 0)  # workers append to it, and go on doing so
 
     def stop(self, grace_s: float) -> None:
         """Start no more invocations, give running ones `grace_s`, then end every worker."""

@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data"
 SMALL_TEMPLATE = DATA / "template.yaml"
 # Summer time in Berlin, a minute before the full hour.
 START = datetime(2026, 7, 10, 11, 59, tzinfo=UTC)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 Found = TypeVar("Found")
 

@@ -1,7 +1,6 @@
 """Messages, events and invocations reach functions as on AWS: real processes, HTTP only."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -91,17 +90,6 @@ class TestQueues:
         assert [letter["MessageId"] for letter in letters] == [sent]
         after = small.send({"do": "nothing"})
         eventually(lambda: small.receptions(after))
-
-    def test_a_handler_that_hangs_is_ended_at_its_time_limit(
-        self, small: Any, eventually: Eventually
-    ) -> None:
-        started = time.monotonic()
-        sent = small.send({"do": "hang"})
-        letters = eventually(lambda: small.letters("WorkDeadUrl"))
-        assert [letter["MessageId"] for letter in letters] == [sent]
-        assert 2 * 3.0 <= time.monotonic() - started < 25
-        log = (small.cloud.log_folder / "QueueFunction.log").read_text()
-        assert "Task timed out after 3.00 seconds" in log
 
 
 class TestUploads:
@@ -245,7 +233,7 @@ class TestInvocations:
     def test_a_function_gets_a_context_like_lambdas(self, small: Any) -> None:
         _, seen = small.invoke("EnvironmentFunction", {"a": [1, "ü"]})
         assert seen["event"] == {"a": [1, "ü"]}
-        assert 0 < seen["remaining_ms"] <= 5000
+        assert 0 < seen["remaining_ms"] <= 20_000
         assert seen["name"] == small.function("EnvironmentFunction")
         assert seen["arn"].endswith(f":function:{seen['name']}")
         assert seen["memory"] == "512"
@@ -280,6 +268,14 @@ class TestInvocations:
         assert error == "Unhandled"
         assert failure["errorType"] == "Runtime.ImportModuleError"
         assert "a_module_that_is_not_there" in failure["errorMessage"]
+
+    def test_a_handler_that_hangs_is_ended_at_its_time_limit(self, small: Any) -> None:
+        error, failure = small.invoke("SlowFunction", {})
+        assert error == "Unhandled"
+        assert failure["errorType"] == "Sandbox.Timedout"
+        assert failure["errorMessage"].endswith("Error: Task timed out after 2.00 seconds")
+        log = (small.cloud.log_folder / "SlowFunction.log").read_text()
+        assert "Task timed out after 2.00 seconds" in log
 
     def test_an_unknown_function_is_refused(self, small: Any) -> None:
         client = small.client("lambda")

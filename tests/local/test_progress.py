@@ -55,6 +55,11 @@ def test_a_training_tells_its_epoch(detail: str, text: str, done: float, total: 
     assert (status.text, status.done, status.total) == (text, done, total)
 
 
+def test_the_last_epoch_comes_to_an_end() -> None:
+    status = training_status("epoch 3 of 3", finished=3)
+    assert (status.done, status.total) == (3, 3)
+
+
 @pytest.mark.parametrize(
     ("jobs", "queued", "answered", "text"),
     [

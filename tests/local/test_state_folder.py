@@ -5,15 +5,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local.cloud import Cloud
 from local.errors import StateError
 from local.state import StateStore, StoredVersion
 
 PROGRAMS = Path(__file__).parent / "programs"
+SMALL_TEMPLATE = Path(__file__).parent / "data" / "template.yaml"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -34,6 +37,19 @@ def run_until_killed(state: Path, changes: int) -> list[dict[str, Any]]:
     return acknowledged
 
 
+def processes_of(state: Path) -> list[str]:
+    """Workers of a run on this state folder, by what their environment says (Linux)."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes()
+        except OSError:  # it has ended, or is not ours
+            continue
+        if str(state).encode() in environment:
+            found.append(process.name)
+    return found
+
+
 def show_state(state: Path) -> dict[str, Any]:
     shown = subprocess.run(
         [sys.executable, PROGRAMS / "show_state.py", state],
@@ -50,8 +66,11 @@ def of_kind(acknowledged: list[dict[str, Any]], kind: str) -> list[dict[str, Any
     return [change for change in acknowledged if change["kind"] == kind]
 
 
-def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_sigkill(
+    tmp_path: Path, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
     acknowledged = run_until_killed(tmp_path, 60)
+    eventually(lambda: not processes_of(tmp_path))  # its workers go with it
     acknowledged += run_until_killed(tmp_path, 40)
     found = show_state(tmp_path)
 
@@ -142,3 +161,14 @@ class TestStateStore:
         store.drop_message("m1")
         assert list(store.messages()) == []
         store.close()
+
+    def test_a_version_whose_body_is_gone_is_named(self, tmp_path: Path) -> None:
+        store = StateStore(tmp_path)
+        body_id, _ = store.new_body()
+        bucket = "small-uploads-123456789012"
+        about = {"last_modified": "2026-11-24T12:00:00", "attributes": {}, "metadata": {}}
+        store.replace_versions(bucket, "a key", [StoredVersion(body_id, bucket, "a key", about)])
+        store.close()
+        cloud = Cloud(template=SMALL_TEMPLATE, parameters={}, state_dir=tmp_path)
+        with pytest.raises(StateError, match="a key: its body is missing"):
+            cloud.start()

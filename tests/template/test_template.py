@@ -1,4 +1,4 @@
-"""template.yaml: what is deployed, and what can be set."""
+"""template.yaml: the functions, their settings and the parameters that people set."""
 
 import ast
 import json
@@ -14,8 +14,6 @@ from tests.template.deployed import ACCOUNT, ROOT, Deployed, deploy, source
 from tomodrop.settings import Settings
 
 STEPS = ("intake", "dispatch", "collect", "retrain", "promote", "sweep")
-BUCKETS = ("UploadsBucket", "WorkBucket", "PredictionsBucket")
-QUEUES = ("IntakeQueue", "IntakeDeadLetterQueue", "EventDeadLetterQueue")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +67,15 @@ def test_logs_go_to_a_group_that_forgets(stack: Deployed, step: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_each_function_gets_the_settings_it_reads_and_no_others(stack: Deployed, step: str) -> None:
     environment = stack.environment(f"{step.capitalize()}Function")
-    ours = {name for name in environment if not name.startswith("POWERTOOLS_")}
+    ours = {name for name in environment if not name.startswith(("POWERTOOLS_", "AWS_"))}
     assert ours == {name.upper() for name in Settings.model_fields}
+
+
+def test_on_aws_the_services_are_the_regions_own(stack: Deployed) -> None:
+    endpoints = {
+        name: value for name, value in stack.environment().items() if name.startswith("AWS_")
+    }
+    assert endpoints == {"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_SAGEMAKER": ""}
 
 
 def test_the_defaults_are_settings(stack: Deployed) -> None:
@@ -237,188 +242,3 @@ def test_a_region_without_the_algorithm_asks_for_an_image() -> None:
 def test_such_a_region_takes_an_image_of_ones_own() -> None:
     image = f"{ACCOUNT}.dkr.ecr.mx-central-1.amazonaws.com/tomodrop:3"
     assert deploy("mx-central-1", AlgorithmImage=image).environment()["ALGORITHM_IMAGE"] == image
-
-
-# ---- buckets
-
-
-@pytest.mark.parametrize("bucket", BUCKETS)
-def test_a_bucket_is_private_versioned_and_encrypted(stack: Deployed, bucket: str) -> None:
-    properties = stack.properties(bucket)
-    [encryption] = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
-    assert len(properties["PublicAccessBlockConfiguration"]) == 4
-    assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-
-
-@pytest.mark.parametrize("bucket", BUCKETS)
-def test_a_bucket_answers_over_tls_only(stack: Deployed, bucket: str) -> None:
-    policy = stack.properties(f"{bucket}Policy")
-    name = stack.properties(bucket)["BucketName"]
-    [statement] = policy["PolicyDocument"]["Statement"]
-    assert policy["Bucket"] == name
-    assert statement["Effect"] == "Deny"
-    assert statement["Principal"] == "*"
-    assert statement["Resource"] == [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
-
-
-@pytest.mark.parametrize("bucket", BUCKETS)
-def test_a_bucket_outlives_the_stack_and_forgets_old_versions(stack: Deployed, bucket: str) -> None:
-    written = source()["Resources"][bucket]
-    rules = stack.properties(bucket)["LifecycleConfiguration"]["Rules"]
-    assert written["DeletionPolicy"] == "RetainExceptOnCreate"
-    assert written["UpdateReplacePolicy"] == "Retain"
-    assert any("NoncurrentVersionExpiration" in rule for rule in rules)
-    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
-
-
-def test_only_batches_expire(stack: Deployed) -> None:
-    expiring = [
-        (bucket, rule.get("Prefix"), rule["ExpirationInDays"])
-        for bucket in BUCKETS
-        for rule in stack.properties(bucket)["LifecycleConfiguration"]["Rules"]
-        if "ExpirationInDays" in rule
-    ]
-    assert expiring == [("WorkBucket", "batches/", "14")]
-
-
-# ---- queues and the way of events
-
-
-def test_uploads_are_announced_to_the_queue(stack: Deployed) -> None:
-    notified = stack.properties("UploadsBucket")["NotificationConfiguration"]
-    prefixes = [
-        (entry["Event"], entry["Queue"], entry["Filter"]["S3Key"]["Rules"])
-        for entry in notified["QueueConfigurations"]
-    ]
-    queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:tomodrop-IntakeQueue"
-    assert [rules for _, _, rules in prefixes] == [
-        [{"Name": "prefix", "Value": "incoming/"}],
-        [{"Name": "prefix", "Value": "labelled/"}],
-    ]
-    assert all(event == "s3:ObjectCreated:*" for event, _, _ in prefixes)
-    assert all(arn.startswith(queue) for _, arn, _ in prefixes)
-    assert source()["Resources"]["UploadsBucket"]["DependsOn"] == "IntakeQueuePolicy"
-
-
-def test_only_the_uploads_bucket_may_announce(stack: Deployed) -> None:
-    allowed = [
-        statement
-        for statement in stack.properties("IntakeQueuePolicy")["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Allow"
-    ]
-    [statement] = allowed
-    assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
-    assert statement["Condition"] == {
-        "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::tomodrop-uploads-{ACCOUNT}"},
-        "StringEquals": {"aws:SourceAccount": ACCOUNT},
-    }
-
-
-@pytest.mark.parametrize("queue", QUEUES)
-def test_a_queue_is_encrypted(stack: Deployed, queue: str) -> None:
-    assert stack.properties(queue)["SqsManagedSseEnabled"] is True
-
-
-def test_a_message_stays_hidden_for_six_time_outs_and_the_longest_window() -> None:
-    longest_window = parameters()["IntakeBatchingWindowSeconds"]["MaxValue"]
-    hidden = source()["Mappings"]["IntakeVisibility"]
-    assert {int(timeout): entry["Seconds"] for timeout, entry in hidden.items()} == {
-        timeout: 6 * timeout + longest_window
-        for timeout in parameters()["IntakeTimeoutSeconds"]["AllowedValues"]
-    }
-
-
-def test_the_queue_follows_the_functions_time_out() -> None:
-    stack = deploy(IntakeTimeoutSeconds="900")
-    assert stack.properties("IntakeFunction")["Timeout"] == "900"
-    assert stack.properties("IntakeQueue")["VisibilityTimeout"] == 5430
-
-
-def test_messages_that_fail_are_set_aside(stack: Deployed) -> None:
-    [mapping] = stack.of_type("AWS::Lambda::EventSourceMapping").values()
-    redrive = stack.properties("IntakeQueue")["RedrivePolicy"]
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert "IntakeDeadLetterQueue" in redrive["deadLetterTargetArn"]
-    assert redrive["maxReceiveCount"] == 5
-
-
-@pytest.mark.parametrize(
-    ("rule", "function", "kind", "prefix"),
-    [
-        ("CollectFunctionTransformJobEnded", "collect", "Transform", "tomodrop-"),
-        ("PromoteFunctionTrainingJobEnded", "promote", "Training", "tomodrop-train-"),
-    ],
-)
-def test_the_end_of_a_job_wakes_its_step(
-    stack: Deployed, rule: str, function: str, kind: str, prefix: str
-) -> None:
-    properties = stack.properties(rule)
-    [target] = properties["Targets"]
-    assert properties["EventPattern"] == {
-        "source": ["aws.sagemaker"],
-        "detail-type": [f"SageMaker {kind} Job State Change"],
-        "detail": {
-            f"{kind}JobStatus": ["Completed", "Failed", "Stopped"],
-            f"{kind}JobName": [{"prefix": prefix}],
-        },
-    }
-    assert target["Arn"].endswith(f":function:tomodrop-{function}")
-    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
-    assert "EventDeadLetterQueue" in target["DeadLetterConfig"]["Arn"]
-
-
-@pytest.mark.parametrize(
-    ("step", "expression"),
-    [
-        ("dispatch", "rate(1 minute)"),
-        ("retrain", "cron(0 3 ? * SUN *)"),
-        ("sweep", "rate(30 minutes)"),
-    ],
-)
-def test_a_schedule_calls_its_step_with_the_time_it_was_due(
-    stack: Deployed, step: str, expression: str
-) -> None:
-    schedule = stack.properties(f"{step.capitalize()}FunctionSchedule")
-    target = schedule["Target"]
-    assert schedule["ScheduleExpression"] == expression
-    assert schedule["ScheduleExpressionTimezone"] == "UTC"
-    assert json.loads(target["Input"]) == {"scheduled_time": "<aws.scheduler.scheduled-time>"}
-    assert target["Arn"].endswith(f":function:tomodrop-{step}")
-    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
-    assert "EventDeadLetterQueue" in target["DeadLetterConfig"]["Arn"]
-
-
-def test_schedules_follow_their_parameters() -> None:
-    stack = deploy(
-        RetrainState="DISABLED",
-        RetrainSchedule="cron(30 4 * * ? *)",
-        ScheduleTimezone="Asia/Tokyo",
-    )
-    retrain = stack.properties("RetrainFunctionSchedule")
-    assert retrain["State"] == "DISABLED"
-    assert retrain["ScheduleExpression"] == "cron(30 4 * * ? *)"
-    assert retrain["ScheduleExpressionTimezone"] == "Asia/Tokyo"
-    assert "State" not in stack.properties("DispatchFunctionSchedule")
-
-
-# ---- state
-
-
-def test_the_batch_table_finds_pending_batches_and_forgets_old_ones(stack: Deployed) -> None:
-    table = stack.properties("BatchTable")
-    [index] = table["GlobalSecondaryIndexes"]
-    assert index["IndexName"] == "pending"
-    assert [key["AttributeName"] for key in index["KeySchema"]] == ["pending", "batch_id"]
-    assert index["Projection"] == {"ProjectionType": "ALL"}
-    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
-
-
-def test_no_model_is_live_at_first(stack: Deployed) -> None:
-    assert stack.properties("LiveModel")["Value"] == "none"
-    assert stack.properties("LiveModel")["Name"] == stack.outputs["LiveModelParameter"]

@@ -6,7 +6,8 @@ patient's left), y from -1 at the sternum's side to 1 at the spine's. Every shap
 """
 
 from dataclasses import dataclass
-from math import cos, hypot, pi, sin
+from functools import lru_cache
+from math import ceil, cos, hypot, pi, sin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +82,18 @@ def blend(image: Field, mask: Field, value: float | Field) -> None:
 def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Field:
     """Random texture of mean 0 and spread 1 whose grains are `scale` wide (half-image units)."""
     white = rng.standard_normal((size, size), dtype=np.float32)
+    field = np.fft.irfft2(np.fft.rfft2(white) * _low_pass(size, scale), s=(size, size))
+    result: Field = ((field - field.mean()) / max(float(field.std()), 1e-9)).astype(np.float32)
+    return result
+
+
+@lru_cache(maxsize=16)
+def _low_pass(size: int, scale: float) -> Field:
+    """How much of each spatial frequency a Gaussian of width `scale` lets through."""
     frequency_y = np.fft.fftfreq(size)[:, None] * size / 2
     frequency_x = np.fft.rfftfreq(size)[None, :] * size / 2
     gain = np.exp(-2 * (pi * scale) ** 2 * (frequency_x**2 + frequency_y**2))
-    field = np.fft.irfft2(np.fft.rfft2(white) * gain, s=(size, size))
-    result: Field = ((field - field.mean()) / max(float(field.std()), 1e-9)).astype(np.float32)
+    result: Field = gain.astype(np.float32)
     return result
 
 
@@ -109,7 +117,7 @@ def draw_line(
 
 
 def _index(position: float, size: int) -> int:
-    return int(np.clip(np.ceil((position + 1) * size / 2), 0, size))
+    return min(max(ceil((position + 1) * size / 2), 0), size)
 
 
 def vessel_tree(

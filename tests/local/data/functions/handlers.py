@@ -32,10 +32,15 @@ def take_messages(event: dict[str, Any], context: Any) -> dict[str, Any]:
         elif wish["do"] == "raise":
             raise ValueError(wish["text"])
         elif wish["do"] == "hang":
-            time.sleep(60)
+            time.sleep(300)
         elif wish["do"] == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
     return {"batchItemFailures": failed}
+
+
+def hang(_event: dict[str, Any], _context: Any) -> None:
+    """Take longer than anyone waits."""
+    time.sleep(300)
 
 
 def take_event(event: dict[str, Any], context: Any) -> str:
