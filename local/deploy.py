@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.functions import Function, deployed_functions
-from local.queues import Mapping as QueueMapping
-from local.queues import take_over_mappings
+from local.queues import QueueMapping, take_over_mappings
 from local.stack import ClientFactory, Stack, create_stack, describe_stack
 from local.supplements import apply_supplements, check_coverage, known_to_moto
 from local.template import expand_template

@@ -186,8 +186,8 @@ class ObjectRecorder:
             body = self._store.body_path(stored.id)
             if not body.exists():
                 raise StateError(
-                    f"{stored.bucket}/{stored.key}: its body is missing from the state folder, where "
-                    f"it was {body}. Restore the folder from a copy, or choose another."
+                    f"{stored.bucket}/{stored.key}: its body is missing from the state folder; it "
+                    f"was {body}. Restore the folder from a copy, or choose another."
                 )
             _read_body_from(entry, body)
             for name in KEPT_ATTRIBUTES:

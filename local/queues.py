@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Mapping:
+class QueueMapping:
     """One event source mapping, as Lambda's API describes it, with its queue's URL."""
 
     function_arn: str
@@ -50,7 +50,7 @@ class Mapping:
     filters: Sequence[dict[str, str]]
 
 
-def take_over_mappings(client: ClientFactory) -> list[Mapping]:
+def take_over_mappings(client: ClientFactory) -> list[QueueMapping]:
     """The stack's mappings, switched off in moto, which would deliver in its own way.
 
     Raises TemplateError for a mapping whose source is no queue.
@@ -66,11 +66,11 @@ def take_over_mappings(client: ClientFactory) -> list[Mapping]:
     return mappings
 
 
-def _mapping(sqs: Any, entry: dict[str, Any]) -> Mapping:
+def _mapping(sqs: Any, entry: dict[str, Any]) -> QueueMapping:
     queue = entry["EventSourceArn"].rpartition(":")[2]
     processors = os.cpu_count() or 1
     allowed = entry.get("ScalingConfig", {}).get("MaximumConcurrency", processors)
-    return Mapping(
+    return QueueMapping(
         function_arn=entry["FunctionArn"],
         queue_arn=entry["EventSourceArn"],
         queue_url=sqs.get_queue_url(QueueName=queue)["QueueUrl"],
@@ -85,7 +85,9 @@ def _mapping(sqs: Any, entry: dict[str, Any]) -> Mapping:
 class QueuePoller:
     """Delivers one mapping's messages from `start` to `stop`."""
 
-    def __init__(self, mapping: Mapping, pool: WorkerPool, sqs: Any, executor: Executor) -> None:
+    def __init__(
+        self, mapping: QueueMapping, pool: WorkerPool, sqs: Any, executor: Executor
+    ) -> None:
         self._mapping = mapping
         self._pool = pool
         self._sqs = sqs

@@ -38,7 +38,13 @@ def row_of(path: str, answer: Answer) -> Row:
     """One result in words."""
     if answer.status == "rejected":
         return Row(printable(path), "rejected", answer.code)
-    return Row(printable(path), answer.label, f"{answer.probability:.1%}")
+    return Row(printable(path), answer.label, percent(answer.probability))
+
+
+def percent(probability: float) -> str:
+    """One decimal, and never a certainty that the model does not have: 0.99996 is ">99.9%"."""
+    text = f"{probability:.1%}"
+    return ">99.9%" if text == "100.0%" and probability < 1 else text
 
 
 def count_line(answers: Mapping[str, Answer]) -> str:

@@ -163,9 +163,7 @@ class Batches:
         return True
 
 
-def update_request(
-    batch: str, part: str, values: dict[str, Any], now: datetime
-) -> dict[str, Any]:
+def update_request(batch: str, part: str, values: dict[str, Any], now: datetime) -> dict[str, Any]:
     """The UpdateItem request for a move. Without `pending` in it the item leaves the index."""
     moved = {**values, "state_since": now.isoformat(timespec="seconds")}
     removed = ""

@@ -104,9 +104,7 @@ def _no_answer(slices: list[IndexLine], job: JobName, attempts: int) -> Result:
     return rejected(slices[0].source, rejection, BatchReference(id=job.batch, job=str(job)))
 
 
-def _publish_all(
-    app: App, uploads: dict[str, list[IndexLine]], results: dict[str, Result]
-) -> None:
+def _publish_all(app: App, uploads: dict[str, list[IndexLine]], results: dict[str, Result]) -> None:
     bucket = app.settings.predictions_bucket
 
     def publish_one(upload: str) -> bool:

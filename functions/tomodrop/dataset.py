@@ -111,7 +111,8 @@ def _held_out(groups_of: list[set[str]], share: float) -> set[str]:
         if not held_out & groups:
             _move(nearest, held_out, lambda half: any(half >= other for other in groups_of))
         elif held_out >= groups:
-            _move(nearest[::-1], held_out, lambda half: any(not half & other for other in groups_of))
+            farthest = nearest[::-1]
+            _move(farthest, held_out, lambda half: any(not half & other for other in groups_of))
     return held_out
 
 

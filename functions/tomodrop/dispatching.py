@@ -79,9 +79,7 @@ def pack(lines: list[IndexLine], max_slices: int) -> list[list[IndexLine]]:
     return parts
 
 
-def _submit_all(
-    app: App, batches: Batches, ready: list[Part], model: LiveModel
-) -> tuple[int, int]:
+def _submit_all(app: App, batches: Batches, ready: list[Part], model: LiveModel) -> tuple[int, int]:
     """How many jobs were made, and how many parts still wait."""
     made = 0
     for place, part in enumerate(ready):
@@ -111,9 +109,7 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> boo
     manifest = transform_manifest(work, part.batch, slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
     try:
-        app.sagemaker.create_transform_job(
-            **transform_request(app.settings, job, model.model_name)
-        )
+        app.sagemaker.create_transform_job(**transform_request(app.settings, job, model.model_name))
     except ClientError as error:
         if error_code(error) != "ResourceInUse":
             raise

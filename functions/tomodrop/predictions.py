@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tomodrop.slices import IndexLine, Source
 
-NOTICE = (
-    "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
-)
+NOTICE = "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -83,10 +81,14 @@ class Result(_Strict):
     status: Literal["predicted", "rejected"]
     source: ResultSource
     prediction: Prediction | None = None
-    slices: list[SliceResult] | None = Field(default=None, description="only for uploads of many slices")
+    slices: list[SliceResult] | None = Field(
+        default=None, description="only for uploads of many slices"
+    )
     rejection: Rejection | None = None
     model: ModelReference | None = None
-    processing: dict[str, Any] | None = Field(default=None, description="what was done to the pixels")
+    processing: dict[str, Any] | None = Field(
+        default=None, description="what was done to the pixels"
+    )
     batch: BatchReference | None = None
     warnings: list[str] = []
     created_at: datetime

@@ -61,9 +61,7 @@ def decision_key(job: str) -> str:
 
 
 def _read_record(app: App, job: str) -> dict[str, Any]:
-    body = objects.read_if_there(
-        app.s3, app.settings.work_bucket, f"{keys.TRAINING}{job}/job.json"
-    )
+    body = objects.read_if_there(app.s3, app.settings.work_bucket, f"{keys.TRAINING}{job}/job.json")
     if body is None:
         message = f"training job '{job}' was not started by this stack: it has no job.json"
         raise EventError(message)
@@ -125,8 +123,9 @@ def _create_model(app: App, request: dict[str, Any]) -> None:
     except ClientError:
         # A repeated event meets the model it made; SageMaker has no code of its own for that.
         there = app.sagemaker.describe_model(ModelName=request["ModelName"])
-        if there["PrimaryContainer"].get("ModelDataUrl") != (
-            request["PrimaryContainer"]["ModelDataUrl"]
+        if (
+            there["PrimaryContainer"].get("ModelDataUrl")
+            != (request["PrimaryContainer"]["ModelDataUrl"])
         ):
             raise
 

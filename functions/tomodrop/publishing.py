@@ -57,9 +57,7 @@ def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool
     return False
 
 
-def _outweighs(
-    source: Source, status: Literal["predicted", "rejected"], opposite: Source
-) -> bool:
+def _outweighs(source: Source, status: Literal["predicted", "rejected"], opposite: Source) -> bool:
     if is_newer(source, opposite):
         return True
     return status == "predicted" and not is_newer(opposite, source)

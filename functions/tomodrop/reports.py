@@ -20,7 +20,7 @@ def write_report(
     uploads: dict[str, list[IndexLine]],
     results: dict[str, Result],
 ) -> None:
-    """Put `reports/<batch>/<job>/summary.json`, and `contact-sheet.png` if anything is predicted."""
+    """Put `summary.json` into `reports/<batch>/<job>/`, and `contact-sheet.png` of predictions."""
     folder = f"reports/{job.batch}/{job}/"
     bucket = app.settings.predictions_bucket
     summary = summarise(job, ended, uploads, results)
@@ -60,7 +60,7 @@ def _draw(
     app: App, job: JobName, uploads: dict[str, list[IndexLine]], shown: dict[str, Prediction]
 ) -> bytes:
     # Imported here: a job without a single prediction needs no imaging library.
-    from tomodrop.contact_sheet import Tile, choose, contact_sheet
+    from tomodrop.contact_sheet import Tile, choose, contact_sheet  # noqa: PLC0415
 
     some = next(iter(shown.values()))
     classes = list(some.probabilities)

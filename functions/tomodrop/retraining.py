@@ -59,9 +59,10 @@ def retrain(app: App, scheduled: datetime) -> str | None:
 
 def _running_or_made(app: App, job: str) -> list[str]:
     """Names of the jobs that run, and this one whatever became of it: its inputs must stay."""
-    running = [found["TrainingJobName"] for found in training_jobs_of(app, StatusEquals="InProgress")]
-    named = [found["TrainingJobName"] for found in training_jobs_of(app, NameContains=job)]
-    return sorted({*running, *(name for name in named if name == job)})
+    running = training_jobs_of(app, StatusEquals="InProgress")
+    named = training_jobs_of(app, NameContains=job)
+    same = [found["TrainingJobName"] for found in named if found["TrainingJobName"] == job]
+    return sorted({*(found["TrainingJobName"] for found in running), *same})
 
 
 def job_record(

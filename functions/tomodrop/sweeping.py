@@ -194,7 +194,5 @@ def _keys_on_their_way(app: App) -> frozenset[tuple[str, str]]:
     # What has expired while it waited for a model is not on its way any more.
     bodies = (objects.read_if_there(app.s3, work, key) for key in parts)
     return frozenset(
-        (line.source.key, line.source.etag)
-        for body in bodies
-        for line in read_lines(body or b"")
+        (line.source.key, line.source.etag) for body in bodies for line in read_lines(body or b"")
     )

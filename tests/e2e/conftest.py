@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+
 from local.cloud import Cloud
 from training.datasets.phantoms import encode, phantoms
 
@@ -44,10 +45,10 @@ class Stack:
     outputs: dict[str, str]
 
     def client(self, service: str) -> Any:
-        url = self.sagemaker_url if service == "sagemaker" else self.endpoint_url
-        return boto3.client(
+        connect: Any = boto3.client  # its overloads want a literal
+        return connect(
             service,
-            endpoint_url=url,
+            endpoint_url=self.sagemaker_url if service == "sagemaker" else self.endpoint_url,
             region_name="us-east-1",
             aws_access_key_id="operator",
             aws_secret_access_key="operator",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+
 from tests.e2e.conftest import PARAMETERS, PATIENCE_S
 from training.datasets.phantoms import encode, phantoms
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+
 from tests.e2e.conftest import Stack, keys_under, live_model, picture, results, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -14,9 +15,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs/prediction.schema.json").
 
 
 def put(stack: Stack, key: str, body: bytes) -> dict[str, Any]:
-    answer: dict[str, Any] = stack.client("s3").put_object(
-        Bucket=stack.uploads, Key=key, Body=body
-    )
+    answer: dict[str, Any] = stack.client("s3").put_object(Bucket=stack.uploads, Key=key, Body=body)
     return answer
 
 

@@ -37,24 +37,26 @@ def before_call(
     """Run `action` before the call of this number (from 0); yields the calls' names.
 
     Calls that the action makes itself are neither counted nor interfered with. `stays_down`: the
-    action is run before all later calls too, as a process that died makes none of them.
+    action, which makes none, is run before all later calls too: a dead process makes none of them.
     """
     seen: list[str] = []
-    lock = threading.RLock()
-    inside = False
+    lock = threading.Lock()
+    inside = threading.Event()  # a step's threads call as well, and so do the action's
 
     def hook(model: Any, **_: Any) -> None:
-        nonlocal inside
+        if inside.is_set():
+            return
         with lock:
-            if inside:
-                return
             seen.append(model.name)
-            if len(seen) == number + 1 or (stays_down and len(seen) > number):
-                inside = True
-                try:
-                    action()
-                finally:
-                    inside = False
+            called = len(seen)
+        if stays_down and called > number:
+            action()
+        elif called == number + 1:
+            inside.set()
+            try:
+                action()
+            finally:
+                inside.clear()
 
     with ExitStack() as hooks:
         for client in clients:

@@ -25,7 +25,7 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import create_resources
-from tests.functions.interference import before_call, clients_of, dies_before, unique_names
+from tests.functions.interference import before_call, clients_of, crash, dies_before, unique_names
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
@@ -167,16 +167,16 @@ def intruded(
     world: World, case: Case, intruder: Callable[[App, Step], Any]
 ) -> Iterator[tuple[int, App]]:
     """Stacks after a step that an intruder came into, before every second of its calls."""
-    number, calls = 0, 1
-    while number < calls:
+    app, step = world(case)
+    with before_call(-1, crash, *clients_of(app)) as calls:
+        step(app)
+    assert len(calls) > 5
+    for number in range(0, len(calls), 2):
         app, step = world(case)
         action = partial(intruder, app, step)
-        with before_call(number, action, *clients_of(app)) as seen, suppress(WindowClosedError):
+        with before_call(number, action, *clients_of(app)), suppress(WindowClosedError):
             step(app)
-        calls = len(seen)
         yield number, app
-        number += 2
-    assert number > 5
 
 
 @every_step

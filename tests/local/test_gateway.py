@@ -13,7 +13,9 @@ from botocore.exceptions import ClientError
 
 from local import moto_seams
 from local.errors import LocalCloudError
+from local.queue_model import RecordedQueue
 from local.s3_events import Sequencer
+from local.state import StateStore
 
 CALLERS = 12
 
@@ -120,6 +122,16 @@ class TestQueueTraffic:
         assert counts() == (3, 0, 1)
         sqs.purge_queue(QueueUrl=url)
         assert counts() == (0, 0, 0)
+
+    def test_asking_for_a_queue_that_exists_forgets_no_message(self, small: Any) -> None:
+        sqs, url = small.client("sqs"), small.outputs["InboxUrl"]
+        sent = sqs.send_message(QueueUrl=url, MessageBody="kept")["MessageId"]
+        sqs.create_queue(QueueName=url.rpartition("/")[2])
+        store = RecordedQueue.journal
+        assert isinstance(store, StateStore)
+        assert sent in {message.id for message in store.messages()}
+        small.letters("InboxUrl")
+        assert sent not in {message.id for message in store.messages()}
 
     def test_deleting_twice_is_no_error(self, small: Any) -> None:
         sqs, url = small.client("sqs"), small.outputs["InboxUrl"]

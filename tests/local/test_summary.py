@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from local.plan import Answer
-from local.summary import MAX_ROWS, choose_rows, count_line, places, results_table
+from local.summary import MAX_ROWS, choose_rows, count_line, percent, places, results_table
 
 
 def predicted(label: str = "covid", probability: float = 0.9375) -> Answer:
@@ -22,6 +22,13 @@ def test_rows_say_label_and_probability_or_the_reason() -> None:
     answers = {"incoming/b/x.png": predicted(), "incoming/a.png": rejected()}
     rows = [(row.file, row.result, row.detail) for row in choose_rows(answers, "incoming/")]
     assert rows == [("a.png", "rejected", "damaged_image"), ("b/x.png", "covid", "93.8%")]
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"), [(1.0, "100.0%"), (0.99996, ">99.9%"), (0.5, "50.0%"), (0.0, "0.0%")]
+)
+def test_only_certainty_is_called_100_percent(probability: float, text: str) -> None:
+    assert percent(probability) == text
 
 
 @pytest.mark.parametrize(("good", "bad", "bad_shown"), [(500, 500, 8), (3, 500, 17), (500, 2, 2)])
