@@ -67,7 +67,8 @@ def _parse_s3_record(record: Any) -> UploadEvent | None:
         if str(record["eventVersion"]).split(".")[0] != "2":
             message = f"S3 event version {record['eventVersion']} is unknown (this reads 2.x)"
             raise EventError(message)
-        if not str(record["eventName"]).removeprefix("s3:").startswith("ObjectCreated:"):
+        name = _text(record["eventName"], may_be_empty=True)
+        if not name.removeprefix("s3:").startswith("ObjectCreated:"):
             return None
         described = record["s3"]["object"]
         return UploadEvent(

@@ -67,9 +67,12 @@ class Stack:
         return self.outputs["PredictionsBucket"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for the session, with a model that its scheduled retraining trained."""
+    """One stack for the module, with a model that its scheduled retraining trained.
+
+    There is one cloud per process, so it ends with the module.
+    """
     cloud = Cloud(
         template=TEMPLATE,
         parameters=PARAMETERS | {"RetrainSchedule": "rate(1 minute)"},

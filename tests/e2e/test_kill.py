@@ -1,4 +1,7 @@
-"""`tomodrop run --state` killed in each phase, and started again: one JSON per file, none lost."""
+"""`tomodrop run --state` killed while it learns, and started again: one JSON per file, none lost.
+
+tests/local/test_watch.py kills it while it answers.
+"""
 
 import json
 import os
@@ -21,14 +24,7 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs/prediction.schema.json").read_text())
 FILES = 12
 # What the run says when a phase begins, in the order in which it comes to them.
-PHASES = (
-    "uploading labelled files",
-    "taking in labelled files",
-    "training: ",
-    "uploading ",
-    "waiting for the batch",
-    "classifying ",
-)
+PHASES = ("uploading labelled files", "taking in labelled files", "training: ")
 MAIN = "import sys; from local.cli import main; sys.exit(main())"
 
 
@@ -65,18 +61,19 @@ def lines_of(process: "subprocess.Popen[str]") -> Iterator[str]:
     watchdog = threading.Timer(PATIENCE_S, process.kill)
     watchdog.start()
     assert process.stdout
-    yield from process.stdout
-    watchdog.cancel()
+    try:
+        yield from process.stdout
+    finally:
+        watchdog.cancel()
 
 
 def kill_in(folder: Path, phase: str) -> bool:
     """Run until the phase begins and kill; False if the run was past it and ended by itself."""
-    process = start(folder)
-    for line in lines_of(process):
-        if phase in line:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
+    with start(folder) as process:
+        for line in lines_of(process):
+            if phase in line:
+                process.send_signal(signal.SIGKILL)
+                return True
     return False
 
 
@@ -89,17 +86,17 @@ def results(folder: Path) -> list[str]:
     )
 
 
-def test_killed_in_each_phase_it_loses_nothing_and_doubles_nothing(folders: Path) -> None:
+def test_killed_in_each_phase_of_learning_it_loses_and_doubles_nothing(folders: Path) -> None:
     killed = [phase for phase in PHASES if kill_in(folders, phase)]
-    process = start(folders)
-    said = list(lines_of(process))
-    assert process.wait() == 0, "".join(said)
+    with start(folders) as process:
+        said = list(lines_of(process))
+    assert process.returncode == 0, "".join(said)
 
     expected = [f"predictions/{number}.png.json" for number in range(1, FILES + 1)]
     assert results(folders) == sorted([*expected, "rejected/broken.png.json"])
     for name in results(folders):
         jsonschema_rs.validate(SCHEMA, json.loads((folders / "out" / name).read_text()))
-    assert {"taking in labelled files", "training: ", "waiting for the batch"} <= set(killed)
+    assert set(killed) >= {"taking in labelled files", "training: "}
     assert processes_of(folders) == []
 
 

@@ -222,7 +222,7 @@ def job_becomes(name: str, **values: Any) -> None:
 
 
 def backdate(bucket: str, key: str, age: timedelta) -> None:
-    """Let an object be older than it is: S3 has no call for that, so moto's own record is changed."""
+    """Let an object be older than it is: S3 has no call for that, moto's own record is changed."""
     stored = s3_backends[ACCOUNT]["aws"].get_object(bucket, key)
     assert stored is not None
     stored.last_modified -= age

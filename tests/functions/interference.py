@@ -1,4 +1,4 @@
-"""What the world does between two calls: other writers, refusals, crashes. Through botocore's hooks.
+"""What the world does between two calls, through botocore's hooks: other writers, refusals, death.
 
 The code under test and its clients stay as they are; a hook sees each call before it is sent.
 """
@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from moto.sagemaker.models import sagemaker_backends
 
 from tests.functions.builders import ACCOUNT
@@ -86,7 +87,7 @@ def refusing(
             return None
         refused.append(model.name)
         error = {"Code": code, "Message": f"refused: {code}"}
-        answer = AWSResponse("https://refused", status, {}, None)
+        answer = AWSResponse("https://refused", status, HTTPHeaders(), None)
         return answer, {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}
 
     with _registered(client, _event("before-call", client, operation), hook):
@@ -94,7 +95,9 @@ def refusing(
 
 
 @contextmanager
-def answering(client: Any, operation: str, parsed: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+def answering(
+    client: Any, operation: str, parsed: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:
     """The service answers an operation like this; yields the requests. For what moto lacks."""
     asked: list[dict[str, Any]] = []
 
@@ -102,12 +105,13 @@ def answering(client: Any, operation: str, parsed: dict[str, Any]) -> Iterator[l
         asked.append(dict(params))
 
     def hook(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
-        return AWSResponse("https://answered", 200, {}, None), parsed
+        return AWSResponse("https://answered", 200, HTTPHeaders(), None), parsed
 
-    before = _event("before-parameter-build", client, operation)
-    with _registered(client, before, note):
-        with _registered(client, _event("before-call", client, operation), hook):
-            yield asked
+    with (
+        _registered(client, _event("before-parameter-build", client, operation), note),
+        _registered(client, _event("before-call", client, operation), hook),
+    ):
+        yield asked
 
 
 @contextmanager
@@ -118,7 +122,7 @@ def unique_names(sagemaker: Any) -> Iterator[None]:
         name = json.loads(params["body"])["TransformJobName"]
         if name not in sagemaker_backends[ACCOUNT]["us-east-1"].transform_jobs:
             return None
-        answer = AWSResponse("https://refused", 400, {}, None)
+        answer = AWSResponse("https://refused", 400, HTTPHeaders(), None)
         return answer, {"Error": {"Code": "ResourceInUse", "Message": "exists already"}}
 
     with _registered(sagemaker, _event("before-call", sagemaker, "CreateTransformJob"), hook):
@@ -127,7 +131,7 @@ def unique_names(sagemaker: Any) -> Iterator[None]:
 
 @contextmanager
 def losing_reply(client: Any, operation: str) -> Iterator[None]:
-    """The service does what it is asked, and its answer is lost: the process dies after the call."""
+    """The service does what it is asked, and the process dies before it hears of it."""
 
     def hook(**_: Any) -> None:
         raise Crash

@@ -88,7 +88,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans())
-def test_what_is_read_is_always_a_distribution(value: Any, wrapped: bool) -> None:  # noqa: FBT001
+def test_what_is_read_is_always_a_distribution(value: Any, wrapped: bool) -> None:
     body = json.dumps({"prediction": value} if wrapped else value).encode()
     try:
         answer = parse_answer(body, 2)

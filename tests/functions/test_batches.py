@@ -178,7 +178,7 @@ def test_a_part_that_is_not_there_is_none(batches: Batches) -> None:
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_only_what_is_done_expires(stack: App, batches: Batches, waits: bool) -> None:  # noqa: FBT001
+def test_only_what_is_done_expires(stack: App, batches: Batches, waits: bool) -> None:
     part = submitted(batches)
     if not waits:
         batches.finish(part)
@@ -210,10 +210,10 @@ def test_a_move_is_one_update() -> None:
     assert ":expires_at" not in waiting["ExpressionAttributeValues"]
 
 
-@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "AccessDeniedException"])
-def test_a_refusal_of_another_kind_is_no_lost_race(
-    stack: App, batches: Batches, code: str
-) -> None:
+@pytest.mark.parametrize(
+    "code", ["ProvisionedThroughputExceededException", "AccessDeniedException"]
+)
+def test_a_refusal_of_another_kind_is_no_lost_race(stack: App, batches: Batches, code: str) -> None:
     client = stack.table.meta.client
     with refusing(client, "UpdateItem", code), pytest.raises(ClientError, match=code):
         batches.open_window(BATCH)

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import collect as step
 import pytest
 from botocore.exceptions import ClientError
 
+import collect as step
 from tests.functions.builders import JOB, MODEL, lines_of, png, put_answers, results, source
 from tests.functions.conftest import Context
 from tests.functions.interference import refusing

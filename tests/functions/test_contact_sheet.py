@@ -4,6 +4,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+
 from tomodrop.contact_sheet import (
     COLOURS,
     MAX_TILES,

@@ -109,7 +109,7 @@ def state(app: App) -> dict[str, Any]:
         },
         "parts": len(objects.keys_under(app.s3, work, f"{keys.BATCHES}{BATCH}/parts/")),
         "items": sorted(
-            (item["part"], item["state"], int(item.get("attempt", 0)), item.get("job", ""))
+            (item["part"], item["state"], int(str(item.get("attempt", 0))), item.get("job", ""))
             for item in items
         ),
         "jobs": sorted(
@@ -133,9 +133,7 @@ CASES = {
     "dispatch": Case(
         before_dispatch, [], [("0000", "SUBMITTED", 1, str(JOB)), ("window", "PLANNED", 0, "")]
     ),
-    "collect": Case(
-        before_collect, ["predictions/a.png.json"], [("0000", "READY", 2, str(JOB))]
-    ),
+    "collect": Case(before_collect, ["predictions/a.png.json"], [("0000", "READY", 2, str(JOB))]),
 }
 every_step = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 World = Callable[[Case], tuple[App, Step]]
@@ -166,12 +164,12 @@ def left_by(world: World, case: Case) -> dict[str, Any]:
 def intruded(
     world: World, case: Case, intruder: Callable[[App, Step], Any]
 ) -> Iterator[tuple[int, App]]:
-    """Stacks after a step that an intruder came into, before every second of its calls."""
+    """Stacks after a step that an intruder came into, before every third of its calls."""
     app, step = world(case)
     with before_call(-1, crash, *clients_of(app)) as calls:
         step(app)
     assert len(calls) > 5
-    for number in range(0, len(calls), 2):
+    for number in range(0, len(calls), 3):
         app, step = world(case)
         action = partial(intruder, app, step)
         with before_call(number, action, *clients_of(app)), suppress(WindowClosedError):

@@ -2,8 +2,9 @@
 
 import json
 from datetime import timedelta
-from itertools import combinations
+from itertools import combinations, pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,12 +23,10 @@ GROUPS = st.sampled_from([f"p{number:02d}" for number in range(12)])
 MEMBERS = st.lists(st.sets(GROUPS, min_size=2), min_size=2, max_size=3)
 
 
-def labelled(name: str, path: str, version: str = "v1", **values: object) -> list[IndexLine]:
+def labelled(name: str, path: str, version: str = "v1", **values: Any) -> list[IndexLine]:
     """The index line of labelled/<class>/<group>/<file>."""
-    group = path.split("/")[0]
-    of = source(
-        f"labelled/{name}/{path}", version, str(values.pop("sequencer", f"00{version[1:]}"))
-    )
+    of = source(f"labelled/{name}/{path}", version, f"00{version[1:]}")
+    group = path.partition("/")[0]
     return lines_of(of, label=Label(name=name, group=group), **values)
 
 
@@ -60,7 +59,7 @@ def test_examples_are_in_slice_order_and_count_classes_from_0(settings: Settings
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_only_the_newest_version_counts(settings: Settings, turned: bool) -> None:  # noqa: FBT001
+def test_only_the_newest_version_counts(settings: Settings, turned: bool) -> None:
     lines = [*labelled("covid", "p1/a", "v1"), *labelled("covid", "p1/a", "v2")]
     newest = lines[1].slice_id
     (example,) = examples_of(lines[::-1] if turned else lines, settings)
@@ -145,7 +144,8 @@ def test_two_classes_that_can_be_halved_are_halved(members: list[set[str]]) -> N
         for held_out in combinations(everything, size)
     )
     assert possible
-    assert split(examples(members), CLASSES, 0.2)
+    halves = split(examples(members), CLASSES, 0.2)
+    assert groups(halves.train) | groups(halves.validation) == set(everything)
 
 
 @given(st.sets(GROUPS, min_size=2), st.floats(0.05, 0.5), st.randoms(use_true_random=False))
@@ -238,7 +238,7 @@ def test_a_manifest_is_shuffled_and_reproducible() -> None:
     assert body != dataset.manifest(some, "work", "job/validation")
     labels = [json.loads(line)["class"] for line in body.splitlines()]
     assert sorted(labels) == ["0"] * 40 + ["1"] * 40
-    changes = sum(one != other for one, other in zip(labels, labels[1:]))
+    changes = sum(one != other for one, other in pairwise(labels))
     assert changes > 20  # sorted by class there would be one
     assert some == examples([{"p1", "p2"}, {"p3", "p4"}], per_group=20)
 

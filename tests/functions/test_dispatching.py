@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
-import dispatch as step
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dispatch as step
 from tests.functions.builders import MODEL, go_live, lines_of, source
 from tests.functions.conftest import Context
 from tests.functions.interference import Crash, before_call, losing_reply, refusing
@@ -72,7 +73,9 @@ def test_every_upload_is_packed_whole_into_bounded_parts(
     assert sorted(packed) == sorted(line.slice_id for line in lines)
     homes = [{line.source.key for line in part} for part in parts]
     assert sum(map(len, homes)) == len(set().union(*homes))
-    assert all(len(part) <= max_slices or len(home) == 1 for part, home in zip(parts, homes))
+    assert all(
+        len(part) <= max_slices or len(home) == 1 for part, home in zip(parts, homes, strict=True)
+    )
     assert all(parts)
 
 
@@ -90,7 +93,7 @@ def test_two_neighbouring_parts_would_not_fit_into_one(
     lines: list[IndexLine], max_slices: int
 ) -> None:
     parts = pack(lines, max_slices)
-    for one, other in zip(parts, parts[1:]):
+    for one, other in pairwise(parts):
         first_upload = [line for line in other if line.source == other[0].source]
         assert len(one) + len(first_upload) > max_slices
 
@@ -187,9 +190,7 @@ def test_a_second_dispatch_makes_no_second_job(stack: App) -> None:
 
 
 @pytest.mark.parametrize("code", ["ResourceLimitExceeded", "ThrottlingException", "Throttling"])
-def test_a_refused_job_waits_its_turn(
-    stack: App, change: Callable[..., App], code: str
-) -> None:
+def test_a_refused_job_waits_its_turn(stack: App, change: Callable[..., App], code: str) -> None:
     fill(stack, 1, 1, 1)
     go_live(stack)
     app = change(max_slices_per_job=1)

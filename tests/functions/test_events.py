@@ -152,6 +152,8 @@ def test_without_versioning_there_is_neither_version_nor_order() -> None:
         '{"Event": "s3:OtherEvent"}',
         "[" * 100_000,
         '{"Records": ' + "9" * 5000 + "}",
+        message(eventName=None),
+        message(eventName=["ObjectCreated:Put"]),
         message(s3={}),
         message(s3=None),
         message(s3={"bucket": {"name": "b"}, "object": {}}),

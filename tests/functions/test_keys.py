@@ -77,7 +77,11 @@ def test_the_longest_keys_have_results_of_their_own(letter: str, folder: str) ->
     room = keys.MAX_KEY_BYTES - len(folder)
     longest = folder + letter * (room // len(letter.encode()))
     sibling = longest[:-1] + "x"
-    made = [name(key) for key in (longest, sibling) for name in (keys.prediction_key, keys.rejection_key)]
+    made = [
+        name(key)
+        for key in (longest, sibling)
+        for name in (keys.prediction_key, keys.rejection_key)
+    ]
     assert len(set(made)) == 4
     assert all(len(key.encode()) <= keys.MAX_KEY_BYTES for key in made)
     assert all(key.endswith(".json") for key in made)

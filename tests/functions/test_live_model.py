@@ -83,9 +83,7 @@ def test_the_record_fits_into_a_standard_parameter(stack: App) -> None:
     ],
     ids=["None", "a name", "empty", "list", "cut off", "no time", "shape", "no classes"],
 )
-def test_anything_else_in_the_parameter_is_refused_with_the_way_out(
-    stack: App, value: str
-) -> None:
+def test_anything_else_in_the_parameter_is_refused_with_the_way_out(stack: App, value: str) -> None:
     put(stack, value)
     with pytest.raises(SettingsError, match=r"set it to 'none', or .*model\.json") as refused:
         read_live_model(stack)

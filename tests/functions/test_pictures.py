@@ -101,7 +101,7 @@ def test_samples_of_fewer_bits_are_spread_over_the_range(bits: int) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpegs_are_told_to_be_lossy(mode: str, progressive: bool) -> None:  # noqa: FBT001
+def test_jpegs_are_told_to_be_lossy(mode: str, progressive: bool) -> None:
     body = encoded(GREY.convert(mode), "JPEG", quality=95, progressive=progressive)
     picture = decode(body)
     assert (picture.format, picture.mode, picture.is_lossy) == ("JPEG", mode, True)
@@ -159,11 +159,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED)
-def test_everything_else_is_refused_with_a_reason_and_a_remedy(
-    body: bytes, code: str
-) -> None:
-    with warnings.catch_warnings(record=True) as warned, pytest.raises(UploadRejected) as refused:
-        warnings.simplefilter("always")
+def test_everything_else_is_refused_with_a_reason_and_a_remedy(body: bytes, code: str) -> None:
+    with (
+        warnings.catch_warnings(record=True, action="always") as warned,
+        pytest.raises(UploadRejected) as refused,
+    ):
         decode(body)
     assert refused.value.code == code
     assert refused.value.message.endswith(".")

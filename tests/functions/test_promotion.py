@@ -7,10 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import promote as step
 import pytest
 from botocore.exceptions import ClientError
 
+import promote as step
 from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes
 from tests.functions.conftest import Context
 from tests.functions.interference import dies_before, refusing
@@ -33,7 +33,9 @@ RECORD = {
     "fingerprint": "f" * 64,
     "slices": {"train": {"non_covid": 3, "covid": 4}, "validation": {"non_covid": 1, "covid": 1}},
 }
-ARTIFACTS = {"S3ModelArtifacts": f"s3://tomodrop-work-123456789012/training/{JOB}/output/model.tar.gz"}
+ARTIFACTS = {
+    "S3ModelArtifacts": f"s3://tomodrop-work-123456789012/training/{JOB}/output/model.tar.gz"
+}
 
 
 def accuracy(value: float) -> list[dict[str, Any]]:
@@ -297,8 +299,7 @@ def put(stack: App, body: bytes) -> None:
 def shown(stack: App) -> dict[str, bytes]:
     bucket = stack.settings.predictions_bucket
     return {
-        key: objects.read(stack.s3, bucket, key)
-        for key in objects.keys_under(stack.s3, bucket, "")
+        key: objects.read(stack.s3, bucket, key) for key in objects.keys_under(stack.s3, bucket, "")
     }
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import retrain as step
 from botocore.exceptions import ClientError
 
+import retrain as step
 from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes, lines_of, source
 from tests.functions.conftest import Context
 from tests.functions.interference import Crash, losing_reply, refusing
@@ -35,7 +35,9 @@ def label(stack: App, *paths: str) -> None:
 
 def label_enough(stack: App) -> None:
     classes = ("covid", "non_covid")
-    label(stack, *(f"{name}/p{group}/{file}" for name in classes for group in "123" for file in "ab"))
+    label(
+        stack, *(f"{name}/p{group}/{file}" for name in classes for group in "123" for file in "ab")
+    )
 
 
 def create(stack: App, name: str) -> None:
@@ -201,9 +203,7 @@ def test_a_refused_training_is_an_error(stack: App, code: str) -> None:
     assert retrain(stack, TIME) == JOB
 
 
-def test_the_handler_names_the_job(
-    stack: App, load_event: Callable[[str], dict[str, Any]]
-) -> None:
+def test_the_handler_names_the_job(stack: App, load_event: Callable[[str], dict[str, Any]]) -> None:
     event = load_event("schedule-retrain")
     assert step.handler(event, Context()) == {"training_job": None}
     label_enough(stack)

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-import intake
 import pytest
-import sweep as step
 from botocore.exceptions import ClientError
 
+import intake
+import sweep as step
 from tests.functions.builders import (
     JOB,
     MODEL,
@@ -61,16 +62,11 @@ def now() -> datetime:
 
 
 def messages(stack: App) -> list[UploadEvent]:
-    """What was sent to intake, taken from the queue."""
-    found: list[UploadEvent] = []
-    while True:
-        answer = stack.sqs.receive_message(
-            QueueUrl=stack.settings.intake_queue_url, MaxNumberOfMessages=10
-        )
-        if "Messages" not in answer:
-            return sorted(found, key=lambda sent: sent.key)
-        for message in answer["Messages"]:
-            found += parse_s3_message(message["Body"])
+    """What was sent to intake, taken from the queue (ten at most)."""
+    queue = stack.settings.intake_queue_url
+    answer = stack.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+    bodies = (message["Body"] for message in answer.get("Messages", []))
+    return [sent for body in bodies for sent in parse_s3_message(body)]
 
 
 # Uploads without a result
@@ -214,9 +210,7 @@ def test_the_longest_keys_are_known_by_their_cut_names(stack: App) -> None:
     assert sweep(stack, now()) == NOTHING
 
 
-def test_every_page_of_uploads_is_compared(
-    stack: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_page_of_uploads_is_compared(stack: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
     for number in range(8):
         put(stack, f"incoming/{number}.png", b"x")
@@ -284,9 +278,7 @@ def submit(stack: App) -> Part:
     name = f"{keys.batch_slices(JOB.batch)}{lines_of(source())[0].slice_id}.png"
     objects.write(stack.s3, work, name, png(), "image/png")
     go_live(stack)
-    stack.sagemaker.create_transform_job(
-        **transform_request(stack.settings, JOB, MODEL.model_name)
-    )
+    stack.sagemaker.create_transform_job(**transform_request(stack.settings, JOB, MODEL.model_name))
     part = Part(JOB.batch, JOB.part, "READY", 1, key)
     batches = Batches(stack.table)
     batches.add_part(part)
@@ -336,7 +328,7 @@ def test_a_job_that_ends_while_it_is_stopped_is_no_error(stack: App) -> None:
     submit(stack)
     job_becomes(str(JOB), transform_job_status="InProgress")
     with refusing(stack.sagemaker, "StopTransformJob", "ValidationException") as refused:
-        ended = lambda: job_becomes(str(JOB), transform_job_status="Completed")  # noqa: E731
+        ended = partial(job_becomes, str(JOB), transform_job_status="Completed")
         with before_call(1, ended, stack.sagemaker):
             assert sweep(stack, now() + 9 * HOUR).jobs_stopped == 0
     assert len(refused) == 1

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jsonschema_rs
+import pytest
+
 import collect
 import dispatch
 import intake
-import jsonschema_rs
-import pytest
 from tests.functions.builders import MODEL, go_live, png, s3_event, sqs_event, upload
 from tests.functions.conftest import Context
 from tomodrop import keys
@@ -173,7 +174,8 @@ def test_what_a_failed_job_answered_is_published_and_the_rest_tried_again(stack:
 
 
 @pytest.mark.parametrize(
-    "output", [b"", b'{"prediction": [0.5', b"<html>", b'{"prediction": [0.1, 0.2, 0.7]}', b"[NaN, 1]"]
+    "output",
+    [b"", b'{"prediction": [0.5', b"<html>", b'{"prediction": [0.1, 0.2, 0.7]}', b"[NaN, 1]"],
 )
 def test_an_unreadable_output_is_never_a_prediction(stack: App, output: bytes) -> None:
     take_in(upload(stack, "incoming/a.png", png()))

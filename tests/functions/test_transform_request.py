@@ -20,6 +20,7 @@ def faults(operation: str, request: dict[str, Any]) -> str:
     """What botocore's own service model finds wrong with a request."""
     client = boto3.client("sagemaker", region_name="us-east-1")
     shape = client.meta.service_model.operation_model(operation).input_shape
+    assert shape
     return str(ParamValidator().validate(request, shape).generate_report())
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import intake
 import pytest
 
+import intake
 from tests.functions.builders import encoded, gradient, png, results, s3_event, upload
 from tests.functions.conftest import Context
 from tests.functions.interference import refusing
@@ -116,9 +116,7 @@ def test_nothing_to_do_writes_nothing(stack: App) -> None:
 
 def test_a_version_that_was_deleted_is_gone(stack: App) -> None:
     event = put(stack, "incoming/a.png", png())
-    stack.s3.delete_object(
-        Bucket=event.bucket, Key=event.key, VersionId=event.version_id
-    )
+    stack.s3.delete_object(Bucket=event.bucket, Key=event.key, VersionId=event.version_id)
     assert take_in(stack, event) == ["gone"]
     assert results(stack) == {}
 
@@ -175,9 +173,8 @@ def test_what_is_too_large_is_not_read(stack: App, change: Callable[..., App]) -
     assert take_in(small, event, fits) == ["rejected", "rejected"]
     large, read = (results(stack)[f"rejected/{name}.png.json"] for name in "ab")
     assert large["rejection"]["code"] == "too_large"
-    assert large["rejection"]["message"] == (
-        "The file has 1048577 bytes; at most 1 MiB are read."
-    )
+    said = "The file has 1048577 bytes; at most 1 MiB are read."
+    assert large["rejection"]["message"] == said
     assert "MaxUploadMb" in large["rejection"]["remedy"]
     assert (large["source"]["sha256"], large["source"]["size_bytes"]) == (None, 1048577)
     assert read["rejection"]["code"] == "unsupported_format"
@@ -221,9 +218,7 @@ def test_a_planned_window_takes_nothing_more(stack: App) -> None:
         ("labelled/non_covid/患者 1/deep/er/a.png", Label(name="non_covid", group="患者 1")),
     ],
 )
-def test_class_and_group_are_folders(
-    settings: Settings, key: str, label: Label | None
-) -> None:
+def test_class_and_group_are_folders(settings: Settings, key: str, label: Label | None) -> None:
     assert label_of(key, settings) == label
 
 

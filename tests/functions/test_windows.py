@@ -57,7 +57,7 @@ def test_what_names_no_window_is_refused(text: str) -> None:
     ],
 )
 def test_a_window_settles_after_the_last_invocation_that_may_write_to_it(
-    now: datetime, settled: bool  # noqa: FBT001 - pytest passes by name
+    now: datetime, settled: bool
 ) -> None:
     assert is_settled("20261124T153900Z", now, 300, 60) is settled
 

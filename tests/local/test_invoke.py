@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from local.cli import main
 from local.invoke import write_environment
 

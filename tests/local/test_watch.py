@@ -63,18 +63,7 @@ class Folders:
         return [sys.executable, "-m", "local.cli", "run", *folders, *settings, *options]
 
     def run(self, *options: str) -> tuple[int, str]:
-        """Exit code and everything printed."""
-        done = subprocess.run(
-            self.command(*options),
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            timeout=LIMIT_S,
-            check=False,
-        )
-        return done.returncode, done.stdout.decode()
+        return run_command(self.command(*options))
 
     def results(self) -> dict[str, Any]:
         """Every result JSON in OUT by its path without folder and `.json`."""
@@ -94,6 +83,21 @@ class Folders:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'functions'}"}
+
+
+def run_command(command: list[str]) -> tuple[int, str]:
+    """Exit code and everything printed."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode()
 
 
 def picture(seed: int) -> bytes:
@@ -199,6 +203,41 @@ def test_unchanged_labelled_files_are_not_trained_again(folders: Folders, traine
     assert code == 0, told
     assert "Training job" not in told
     assert "3 of 3 files already done." in told
+
+
+def test_a_model_below_the_bar_is_told_and_the_older_one_answers(
+    folders: Folders, trained: Folders, tmp_path: Path
+) -> None:
+    labelled = tmp_path / "labelled"
+    shutil.copytree(trained.root / "labelled", labelled)
+    write_tree(labelled, patients=1, slices=1, seed=4, size=48)
+    folders.drop("new.png", seed=50)
+    folders.settings["MinimumValidationAccuracy"] = "1"
+    folders.settings["LearningRate"] = "0.000001"
+    code, told = folders.run("--once", "--labelled", str(labelled))
+    assert code == 0, told
+    assert "gave no new model: validation accuracy" in told
+    assert "below the minimum 1.000" in told
+    assert "/log.txt" in told
+    before = trained.results()["a.png"]["model"]["name"]
+    assert folders.results()["new.png"]["model"]["name"] == before
+
+
+def test_a_training_that_fails_is_told_with_its_reason_and_its_log_is_kept(
+    trained: Folders, tmp_path: Path
+) -> None:
+    folders = Folders(tmp_path, {**SETTINGS, "ExtraHyperparameters": "nonsense=1"})
+    folders.drop("a.png")
+    shutil.rmtree(folders.state, ignore_errors=True)
+    command = folders.command("--once", "--labelled", str(trained.root / "labelled"))
+    place = command.index("--state")
+    code, told = run_command([*command[:place], *command[place + 2 :]])
+    assert code == 1, told
+    assert "nonsense='1': there is no such name" in told
+    assert "There is no live model" in told
+    assert f"Logs: {folders.out}/logs" in told
+    (log,) = (folders.out / "logs").glob("tomodrop-train-*.txt")
+    assert log.stat().st_size > 0
 
 
 def test_a_name_that_s3_cannot_take_is_told_rejected_and_code_1(folders: Folders) -> None:

@@ -45,9 +45,7 @@ def make_samples(count: int, first_seed: int = 0) -> list[tuple[bytes, str]]:
 
 
 def as_stream(samples: Iterable[tuple[bytes, str]]) -> bytes:
-    return b"".join(
-        write_record(image) + write_record(label.encode()) for image, label in samples
-    )
+    return b"".join(write_record(image) + write_record(label.encode()) for image, label in samples)
 
 
 @dataclass

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 
@@ -39,7 +38,7 @@ def test_several_hosts_are_refused(job: Job) -> None:
 def test_a_configuration_that_is_absent_or_no_object_is_refused(
     job: Job, content: str | None
 ) -> None:
-    path: Path = job.layout.input_data_config
+    path = job.layout.input_data_config
     if content is not None:
         path.write_text(content)
     with pytest.raises(ChannelConfigError, match=r"inputdataconfig\.json"):

@@ -136,7 +136,7 @@ def test_samples_that_cannot_be_used_are_named(
 
 def test_an_error_of_the_pipe_reaches_the_consumer_after_what_came_before(job: Job) -> None:
     job.feed("train", as_stream(make_samples(9))[:-3])
-    seen = []
+    seen: list[int] = []
     with channel(job).batches() as batches, pytest.raises(TruncatedRecordError):
         seen.extend(len(batch.labels) for batch in batches)
     assert seen in ([], [4], [4, 4])

@@ -165,9 +165,7 @@ def test_classes_are_numbered_unless_the_job_names_them() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "not json", json.dumps(["a", "list"])])
-def test_a_file_that_is_absent_or_no_object_is_refused(
-    tmp_path: Path, content: str | None
-) -> None:
+def test_a_file_that_is_absent_or_no_object_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "hyperparameters.json"
     if content is not None:
         path.write_text(content)

@@ -141,9 +141,7 @@ def test_an_odd_number_of_records_names_the_setting(fifo: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda _path: None, os.mkfifo])
-def test_being_told_to_stop_ends_every_wait(
-    tmp_path: Path, make: Callable[[Path], None]
-) -> None:
+def test_being_told_to_stop_ends_every_wait(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "validation_0"
     make(path)
     stop = threading.Event()

@@ -3,12 +3,23 @@ import json
 import re
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 
 from tests.training.builders import TRAINED_WITH, Job, Trained, as_stream, make_samples
+from training.algorithm import train
 from training.algorithm.artefact import load_model
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A program that runs in the tests' own process leaves its handler behind."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
 
 STAMP = r"^\[\d\d/\d\d/\d{4} \d\d:\d\d:\d\d INFO \d+\] "
 
@@ -80,17 +91,20 @@ def test_a_bad_set_of_hyperparameters_ends_with_every_fault(job: Job) -> None:
     assert "Traceback" not in log
 
 
-def test_a_channel_that_never_comes_fails_in_time_and_says_so(job: Job) -> None:
+def test_a_channel_that_never_comes_fails_in_time_and_says_so(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job.configure(TRAINED_WITH)
-    exit_code, _ = job.run("train", TOMODROP_PIPE_TIMEOUT_SECONDS="0.5")
-    assert exit_code == 1
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(job.layout.base))
+    monkeypatch.setenv("TOMODROP_PIPE_TIMEOUT_SECONDS", "0.5")
+    assert train.main() == 1
     assert re.match(r"AlgorithmError: no FIFO .*train_0", job.layout.failure.read_text())
 
 
 def test_sigterm_keeps_the_best_epoch_so_far(job: Job) -> None:
     job.configure({**TRAINED_WITH, "epochs": "1000"})
-    train, validation = as_stream(make_samples(12)), as_stream(make_samples(4))
-    job.feed("train", *[train] * 3)  # the fourth pass is waited for until the signal comes
+    learnt, validation = as_stream(make_samples(12)), as_stream(make_samples(4))
+    job.feed("train", *[learnt] * 3)  # the fourth pass is waited for until the signal comes
     job.feed("validation", *[validation] * 3)
     with job.start("train") as process:
         deadline = time.monotonic() + 200

