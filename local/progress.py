@@ -82,9 +82,7 @@ def work_status(
     if training:
         return training_status(training.detail, training.done)
     if answered < total:
-        return Status(
-            "waiting for the batch's time window to close", answered, total, counted=False
-        )
+        return Status("waiting for the batch's next step", answered, total, counted=False)
     return Status("all answered", answered, total)
 
 

@@ -81,22 +81,18 @@ class Folders:
             (self.inbox / name).write_bytes(picture(seed + number))
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'functions'}"}
+# How every run is started: as from a shell in the repository, without a keyboard.
+STARTED: dict[str, Any] = {
+    "cwd": ROOT,
+    "env": {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'functions'}"},
+    "stderr": subprocess.STDOUT,
+    "stdin": subprocess.DEVNULL,
+}
 
 
 def run_command(command: list[str]) -> tuple[int, str]:
     """Exit code and everything printed."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=LIMIT_S, check=False, **STARTED)
     return done.returncode, done.stdout.decode()
 
 
@@ -109,15 +105,8 @@ def picture(seed: int) -> bytes:
 def running(folders: Folders, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process group of its own, as a shell starts it; killed at the end if need be."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            folders.command(*options),
-            cwd=ROOT,
-            env=environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        command = folders.command(*options)
+        process = subprocess.Popen(command, stdout=output, start_new_session=True, **STARTED)
         try:
             yield process
         finally:
