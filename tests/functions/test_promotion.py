@@ -1,8 +1,6 @@
 """Promote: which model goes live, why, and what people find of the others."""
 
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +16,6 @@ from tests.functions.test_training_request import WHOLE
 from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.errors import EventError
-from tomodrop.figures import copy_figures
 from tomodrop.live_model import read_live_model, write_live_model
 from tomodrop.promotion import decide, final_metrics, model_request, promote
 from tomodrop.settings import Settings
@@ -201,7 +198,6 @@ def test_a_job_of_another_maker_is_refused(stack: App) -> None:
 
 def test_a_death_anywhere_is_made_good_by_the_next_event(stack: App) -> None:
     train(stack)
-    pack(stack, {"metrics.jsonl": b"{}"})
     number = 0
     while dies_before(number, stack, lambda: promote(stack, JOB)):
         number += 1
@@ -273,133 +269,3 @@ def test_the_handler_tells_the_decision(
     assert answer["decision"] == "promoted"
     job_becomes(JOB, training_job_status="InProgress")
     assert step.handler(event, Context()) is None
-
-
-# Figures
-
-
-def pack(stack: App, files: dict[str, bytes], *members: tarfile.TarInfo) -> None:
-    """The job's output.tar.gz with these files, and members without content."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, body in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(body)
-            archive.addfile(member, io.BytesIO(body))
-        for member in members:
-            archive.addfile(member)
-    put(stack, buffer.getvalue())
-
-
-def put(stack: App, body: bytes) -> None:
-    key = f"training/{JOB}/output/output.tar.gz"
-    objects.write(stack.s3, stack.settings.work_bucket, key, body, "application/gzip")
-
-
-def shown(stack: App) -> dict[str, bytes]:
-    bucket = stack.settings.predictions_bucket
-    return {
-        key: objects.read(stack.s3, bucket, key) for key in objects.keys_under(stack.s3, bucket, "")
-    }
-
-
-def test_figures_lie_beside_the_decision(stack: App) -> None:
-    train(stack)
-    pack(stack, {"data/metrics.jsonl": b"{}\n", "accuracy.png": b"PNG", "model.json": b"{}"})
-    promote(stack, JOB)
-    folder = f"models/{JOB}"
-    assert {key: body for key, body in shown(stack).items() if "decision" not in key} == {
-        f"{folder}/metrics.jsonl": b"{}\n",
-        f"{folder}/accuracy.png": b"PNG",
-        f"{folder}/model.json": b"{}",
-    }
-    bucket = stack.settings.predictions_bucket
-    head = stack.s3.head_object(Bucket=bucket, Key=f"{folder}/accuracy.png")
-    assert head["ContentType"] == "image/png"
-
-
-def test_without_figures_there_is_nothing_to_copy(stack: App) -> None:
-    assert copy_figures(stack, JOB) == []
-
-
-def test_figures_of_a_refused_model_are_shown_too(stack: App) -> None:
-    train(stack, 0.1)
-    pack(stack, {"accuracy.png": b"PNG"})
-    promote(stack, JOB)
-    assert f"models/{JOB}/accuracy.png" in shown(stack)
-
-
-def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
-
-
-def test_no_member_leads_anywhere_else(stack: App) -> None:
-    pack(
-        stack,
-        {
-            "../../../predictions/a.png.json": b"1",
-            "/etc/b.json": b"2",
-            "..": b"3",
-            "./.png": b"4",
-            "c.sh": b"5",
-            "e.tar.gz": b"6",
-        },
-        special("link.json", tarfile.SYMTYPE, "/etc/passwd"),
-        special("hard.json", tarfile.LNKTYPE, "/etc/b.json"),
-        special("device.json", tarfile.CHRTYPE),
-        special("pipe.json", tarfile.FIFOTYPE),
-        special("folder.json", tarfile.DIRTYPE),
-    )
-    assert sorted(copy_figures(stack, JOB)) == [
-        f"models/{JOB}/a.png.json",
-        f"models/{JOB}/b.json",
-    ]
-    assert sorted(shown(stack)) == [f"models/{JOB}/a.png.json", f"models/{JOB}/b.json"]
-
-
-def test_what_is_too_large_or_too_many_is_left_out(stack: App) -> None:
-    pack(stack, {"large.json": bytes(33 * 2**20), "small.json": b"{}"})
-    assert copy_figures(stack, JOB) == [f"models/{JOB}/small.json"]
-    pack(stack, {f"{number:03d}.json": b"{}" for number in range(70)})
-    assert len(copy_figures(stack, JOB)) == 64
-
-
-def archive_of(files: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for number in range(files):
-            member = tarfile.TarInfo(f"{number}.json")
-            member.size = 4096
-            archive.addfile(member, io.BytesIO(bytes(4096)))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"no archive",
-        b"\x1f\x8b\x08\x00",
-        archive_of(9)[:-30],
-        archive_of(9)[:40],
-        archive_of(9)[:60] + b"\xff" * 40 + archive_of(9)[100:],
-    ],
-    ids=["empty", "text", "header only", "cut off", "cut off early", "garbled"],
-)
-def test_a_damaged_archive_does_not_keep_a_good_model_back(stack: App, body: bytes) -> None:
-    train(stack)
-    put(stack, body)
-    decision = promote(stack, JOB)
-    assert decision is not None
-    assert decision["decision"] == "promoted"
-
-
-def test_an_archive_that_cannot_be_read_now_is_an_error(stack: App) -> None:
-    pack(stack, {"a.json": b"{}"})
-    with (
-        refusing(stack.s3, "HeadObject", "403", status=403),
-        pytest.raises(ClientError, match="403"),
-    ):
-        copy_figures(stack, JOB)

@@ -21,6 +21,7 @@ from tomodrop.publishing import publish
 from tomodrop.slices import Source
 
 Writer = Callable[[], bool]
+Written = tuple[Source, str]
 STATUSES = ("predicted", "rejected")
 PAIRS = list(itertools.product(STATUSES, STATUSES))
 HOME = {"predicted": "predictions/a.png.json", "rejected": "rejected/a.png.json"}
@@ -119,6 +120,26 @@ def test_two_writers_leave_one_json_wherever_one_comes_between(
         if len(seen) <= call:
             second()
         assert list(versions(stack).values()) == [newest.version_id], (call, seen)
+
+
+@pytest.mark.parametrize(
+    ("there", "late", "newest"),
+    [
+        # It looks, finds a newer rejection, and is about to delete its own prediction.
+        ((VERSIONS[1], "rejected"), (VERSIONS[0], "predicted"), (VERSIONS[2], "predicted")),
+        # It looks, finds an older rejection, and is about to delete that.
+        ((VERSIONS[0], "rejected"), (VERSIONS[1], "predicted"), (VERSIONS[2], "rejected")),
+    ],
+    ids=["its own", "the other"],
+)
+def test_what_was_replaced_since_it_was_seen_is_not_deleted(
+    stack: App, there: Written, late: Written, newest: Written
+) -> None:
+    writer(stack, *there)()
+    with interrupted(stack, 2, writer(stack, *newest)) as seen:
+        writer(stack, *late)()
+    assert seen == ["PutObject", "HeadObject", "DeleteObject"]
+    assert versions(stack) == {HOME[newest[1]]: "v2"}
 
 
 @given(

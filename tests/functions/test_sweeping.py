@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ from botocore.exceptions import ClientError
 import intake
 import sweep as step
 from tests.functions.builders import (
-    JOB,
-    MODEL,
     backdate,
     go_live,
     job_becomes,
@@ -27,19 +24,14 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import Context
-from tests.functions.interference import answering, before_call, refusing
-from tests.functions.test_promotion import JOB as TRAINING
-from tests.functions.test_promotion import train
-from tests.functions.test_training_request import WHOLE
+from tests.functions.interference import refusing
 from tomodrop import keys, objects
-from tomodrop.batches import Batches, Part
+from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.dispatching import dispatch
 from tomodrop.events import UploadEvent, parse_s3_message
-from tomodrop.live_model import read_live_model
 from tomodrop.slices import read_lines, write_lines
 from tomodrop.sweeping import Swept, sweep
-from tomodrop.transform_jobs import transform_request
 from tomodrop.uploads import Intake
 
 HOUR = timedelta(hours=1)
@@ -265,108 +257,6 @@ def test_labelled_uploads_go_round_again_when_their_pixels_would_be_others(
     key, work = f"{keys.DATASET_INDEX}part.jsonl", stack.settings.work_bucket
     objects.write(stack.s3, work, key, write_lines(lines), "application/jsonl")
     assert sweep(stack, now()).sent_again == 1
-
-
-# Transform jobs
-
-
-def submit(stack: App) -> Part:
-    """A part whose job runs: one upload, made by hand, that lies in no bucket."""
-    key = keys.part_slices(JOB.batch, JOB.part, 1)
-    work = stack.settings.work_bucket
-    objects.write(stack.s3, work, key, write_lines(lines_of(source())), "application/jsonl")
-    name = f"{keys.batch_slices(JOB.batch)}{lines_of(source())[0].slice_id}.png"
-    objects.write(stack.s3, work, name, png(), "image/png")
-    go_live(stack)
-    stack.sagemaker.create_transform_job(**transform_request(stack.settings, JOB, MODEL.model_name))
-    part = Part(JOB.batch, JOB.part, "READY", 1, key)
-    batches = Batches(stack.table)
-    batches.add_part(part)
-    batches.submit(part, str(JOB), MODEL.model_dump(mode="json"))
-    return part
-
-
-@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
-def test_an_end_nobody_heard_of_is_collected(stack: App, status: str) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status=status, failure_reason="because")
-    put_answers(stack, JOB, lines_of(source()), b"[0.9, 0.1]")
-    assert sweep(stack, now()).jobs_collected == 1
-    assert list(results(stack)) == ["predictions/a.png.json"]
-    assert sweep(stack, now()) == NOTHING
-
-
-@pytest.mark.parametrize("status", ["InProgress", "Stopping"])
-def test_a_job_within_its_time_goes_on(stack: App, status: str) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status=status)
-    assert sweep(stack, now() + timedelta(minutes=239)) == NOTHING
-
-
-def test_a_job_past_its_time_is_stopped(stack: App) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status="InProgress")
-    with answering(stack.sagemaker, "StopTransformJob", {}) as asked:
-        assert sweep(stack, now() + timedelta(minutes=241)).jobs_stopped == 1
-    assert asked == [{"TransformJobName": str(JOB)}]
-    # Its end is collected like any other.
-    job_becomes(str(JOB), transform_job_status="Stopped")
-    assert sweep(stack, now()).jobs_collected == 1
-    (again,) = Batches(stack.table).ready()
-    assert again.attempt == 2
-
-
-def test_a_job_that_is_stopping_is_not_stopped_twice(stack: App) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status="Stopping")
-    with answering(stack.sagemaker, "StopTransformJob", {}) as asked:
-        assert sweep(stack, now() + 9 * HOUR) == NOTHING
-    assert asked == []
-
-
-def test_a_job_that_ends_while_it_is_stopped_is_no_error(stack: App) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status="InProgress")
-    with refusing(stack.sagemaker, "StopTransformJob", "ValidationException") as refused:
-        ended = partial(job_becomes, str(JOB), transform_job_status="Completed")
-        with before_call(1, ended, stack.sagemaker):
-            assert sweep(stack, now() + 9 * HOUR).jobs_stopped == 0
-    assert len(refused) == 1
-    assert sweep(stack, now()).jobs_collected == 1
-
-
-def test_a_job_that_cannot_be_stopped_is_an_error(stack: App) -> None:
-    submit(stack)
-    job_becomes(str(JOB), transform_job_status="InProgress")
-    with (
-        refusing(stack.sagemaker, "StopTransformJob", "AccessDeniedException"),
-        pytest.raises(ClientError, match="AccessDenied"),
-    ):
-        sweep(stack, now() + 9 * HOUR)
-
-
-# Training jobs
-
-
-def test_a_training_whose_end_nobody_heard_of_is_decided(stack: App) -> None:
-    train(stack)
-    assert sweep(stack, now()).trainings_decided == 1
-    live = read_live_model(stack)
-    assert live is not None
-    assert live.training_job == TRAINING
-    assert sweep(stack, now()) == NOTHING
-
-
-def test_a_training_that_runs_is_left_alone(stack: App) -> None:
-    train(stack, status="InProgress")
-    assert sweep(stack, now()) == NOTHING
-
-
-def test_trainings_of_other_makers_are_passed_over(stack: App) -> None:
-    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": f"my-{TRAINING}"})
-    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": "tomodrop-train-by-hand"})
-    assert sweep(stack, now()) == NOTHING
-    assert read_live_model(stack) is None
 
 
 # The handler
