@@ -129,5 +129,5 @@ def test_sigterm_before_the_first_epoch_leaves_no_model_and_says_so(job: Job) ->
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "AlgorithmError: " in job.layout.failure.read_text()
+    assert "before the first epoch was finished" in job.layout.failure.read_text()
     assert not list(job.layout.model.iterdir())

@@ -56,9 +56,11 @@ def fit(
             if should_stop_early(history.results, run.chosen):
                 LOGGER.info("Early stopping after Epoch[%d]", result.epoch)
                 break
-    except StoppedError:
+    except StoppedError as error:
         if history.best is None:
-            raise
+            raise StoppedError(
+                "told to stop before the first epoch was finished: there is no model to keep"
+            ) from error
         LOGGER.info("Told to stop: the best of %d epochs is kept", len(history.results))
     return history
 

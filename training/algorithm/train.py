@@ -10,7 +10,7 @@ import signal
 import threading
 
 from training.algorithm.channels import check_channels
-from training.algorithm.failure import describe_failure, write_failure
+from training.algorithm.failure import JobFailedError, describe_failure, write_failure
 from training.algorithm.hyperparameters import class_names, load_hyperparameters
 from training.algorithm.log import LOGGER, set_up_logging
 from training.algorithm.settings import TrainSettings, layout_from, read_train_settings
@@ -25,7 +25,7 @@ def main() -> int:
         _train(read_train_settings(os.environ), stop)
     except Exception as error:  # noqa: BLE001  # whatever it is, the job must say so
         reason, log_line, exit_code = describe_failure(error)
-        LOGGER.log(logging.ERROR, log_line, exc_info=exit_code == 1)
+        LOGGER.log(logging.ERROR, log_line, exc_info=not isinstance(error, JobFailedError))
         write_failure(layout_from(os.environ).failure, reason)
         return exit_code
     return 0
