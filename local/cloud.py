@@ -124,10 +124,9 @@ class Cloud:
     def _start_moto(self, store: StateStore, undo: contextlib.ExitStack) -> None:
         moto_seams.reset_backends()
         undo.callback(moto_seams.reset_backends)
+        undo.callback(moto_seams.uninstall)
         moto_seams.install(Sequencer(after=store.newest_change()))
         RecordedQueue.journal = None  # what deployment sends is sent at each start
-        # moto outlives this cloud in its process and must not write to a closed state any more.
-        undo.callback(setattr, RecordedQueue, "journal", None)
         self._objects = ObjectRecorder(store, REGION)
         self._tables = TableRecorder(store, REGION)
         queues, self._invoke_guard = QueueGuard(REGION), InvokeGuard(self._executor)

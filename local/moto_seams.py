@@ -38,6 +38,11 @@ SUPPORTED_MOTO = "5.2.5"
 ACCOUNT = DEFAULT_ACCOUNT_ID
 PUT_EVENT = moto_notifications.S3NotificationEvent.OBJECT_CREATED_PUT_EVENT
 
+# moto's own, which `uninstall` gives back.
+_SEND_EVENT = moto_notifications.send_event
+_SEND_TEST_EVENT = moto_notifications.send_test_event
+_HAS_CFN_ATTR = MotoQueue.__dict__["has_cfn_attr"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -68,6 +73,15 @@ def install(sequencer: Sequencer) -> None:
     sqs_models.Queue = RecordedQueue  # type: ignore[misc]
     # CloudFormation asks the class it knew at import which attributes a queue has.
     MotoQueue.has_cfn_attr = RecordedQueue.has_cfn_attr  # type: ignore[method-assign]
+
+
+def uninstall() -> None:
+    """Give moto its own parts back, for whoever uses it in this process after a cloud."""
+    moto_notifications.send_event = _SEND_EVENT
+    moto_notifications.send_test_event = _SEND_TEST_EVENT
+    sqs_models.Queue = MotoQueue  # type: ignore[misc]
+    MotoQueue.has_cfn_attr = _HAS_CFN_ATTR  # type: ignore[method-assign]
+    RecordedQueue.journal = None
 
 
 def send_event(account_id: str, event_name: str, bucket: Any, key: Any) -> None:
