@@ -71,6 +71,8 @@ class Hyperparameters:
     probe_c: float | None
     probe_views: int
     frozen_batch_norm: bool
+    group_records: bool
+    bad_record_share: float
     seed: int
 
 
@@ -173,6 +175,18 @@ RULES: dict[str, Rule] = {
     ),
     "frozen_batch_norm": Rule(
         flag, None, "keep batch-norm as it starts; unset = as probe", ours=True
+    ),
+    "group_records": Rule(
+        flag,
+        OFF,
+        "each sample of an augmented manifest carries a third record, the name of its group",
+        ours=True,
+    ),
+    "bad_record_share": Rule(
+        real(0, 1),
+        0.0,
+        "largest share of a pass that may hold no usable image and is left out; 0 = none",
+        ours=True,
     ),
     "seed": Rule(whole(0, 2**31 - 1), 0, "of every random choice", ours=True),
 }
