@@ -14,12 +14,13 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from training.algorithm.augment import vary_ct
+from training.algorithm.combinations import CT
 from training.algorithm.failure import BadSampleError
-from training.algorithm.images import Pixels, UndecodableImageError, decode_image, stack_images
+from training.algorithm.images import Pixels, UndecodableImageError, stack_images
 from training.algorithm.paths import Layout
 from training.algorithm.pipe import Patience, read_pairs
 from training.algorithm.prefetch import map_in_order, read_ahead
+from training.algorithm.preparation import Preparation
 
 SHUFFLE_RECORDS = 2048
 SHUFFLE_BYTES = 96 * 1024 * 1024
@@ -39,7 +40,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What all channels of a job have in common."""
+    """What all channels of a job have in common; for the last two see :class:`Preparation`."""
 
     layout: Layout
     patience: Patience
@@ -48,15 +49,22 @@ class Feed:
     batch_size: int
     seed: int
     decoders: int
+    resize: int | None = None
+    augmentation: str | None = CT
 
 
 class Channel:
-    """One channel of the job; each pass over it opens the next FIFO."""
+    """One channel of the job; each pass over it opens the next FIFO.
+
+    ``passes`` counts those of the job, from which order and variation of a pass are drawn. A job
+    that goes on after an interruption sets it; the FIFOs begin at 0 again.
+    """
 
     def __init__(self, name: str, feed: Feed) -> None:
         self.name = name
+        self.passes = 0
         self._feed = feed
-        self._passes = 0
+        self._opened = 0
 
     @contextmanager
     def batches(self, *, shuffled: bool = False, varied: bool = False) -> Iterator[Iterator[Batch]]:
@@ -65,9 +73,10 @@ class Channel:
         :raises JobFailedError: from the iterator, whatever :mod:`pipe` or decoding meets; an
             empty pass is an error as well.
         """
-        number, self._passes = self._passes, self._passes + 1
+        number, self.passes = self.passes, self.passes + 1
         feed = self._feed
-        path = feed.layout.fifo(self.name, number)
+        path = feed.layout.fifo(self.name, self._opened)
+        self._opened += 1
         decode = _Decoder(path.name, feed, number, varied)
         abandoned = threading.Event()
         pairs = read_pairs(path, feed.patience.or_until(abandoned))
@@ -93,17 +102,17 @@ class _Decoder:
     def __call__(self, record: Record) -> tuple[Pixels, int]:
         number, encoded, label = record
         index = self._class_index(number, label)
+        # Seeded by the sample, not by the order in which threads get to it.
+        seed = (self.feed.seed, self.pass_number, number)
+        draw = np.random.default_rng(seed) if self.varied else None
+        prepare = Preparation(self.feed.image_shape, self.feed.resize, self.feed.augmentation)
         try:
-            pixels = decode_image(encoded, self.feed.image_shape)
+            pixels = prepare(encoded, draw)
         except UndecodableImageError as error:
             raise BadSampleError(
                 f"{self.fifo}: image {number} cannot be used: {error}. The image comes first in "
                 'AttributeNames, the label second: ["source-ref", "class"]'
             ) from error
-        if self.varied:
-            # Seeded by the sample, not by the order in which threads get to it.
-            draw = np.random.default_rng([self.feed.seed, self.pass_number, number])
-            pixels = vary_ct(pixels, draw)
         return pixels, index
 
     def _class_index(self, number: int, label: bytes) -> int:

@@ -3,14 +3,17 @@
 import threading
 
 import torch
+from monai.networks.nets.resnet import ResNet
 
 from training.algorithm.channels import TRAIN, VALIDATION
+from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
 from training.algorithm.fit import fit
-from training.algorithm.hardware import choose_device, count_cores
+from training.algorithm.hardware import choose_device, count_cores, mixed_precision
 from training.algorithm.hyperparameters import Hyperparameters, as_text
 from training.algorithm.images import Scaling
 from training.algorithm.log import LOGGER
+from training.algorithm.metrics import EpochResult
 from training.algorithm.model import Classifier, build_resnet
 from training.algorithm.outcome import Outcome
 from training.algorithm.passes import Run
@@ -36,7 +39,14 @@ def run_job(
     torch.set_num_threads(count_cores())
     run, start = _build(chosen, settings, stop)
     outcome = Outcome(run, settings, classes, start)
-    history = fit(run, outcome.keep_metrics, outcome.keep_model)
+
+    def on_epoch(result: EpochResult) -> None:
+        outcome.keep_metrics(result)
+        every = chosen.checkpoint_frequency
+        if every and (result.epoch + 1) % every == 0:
+            outcome.keep_checkpoint(result)
+
+    history = fit(run, on_epoch, outcome.keep_model)
     outcome.conclude(history)
 
 
@@ -45,10 +55,16 @@ def _build(
 ) -> tuple[Run, str]:
     """Return all that the loop needs, and where the weights started from."""
     resnet = build_resnet(chosen.num_layers, chosen.image_shape[0], chosen.num_classes)
-    start = load_ct_weights(resnet) if chosen.use_pretrained_model else START_FROM_NOISE
+    start = START_FROM_NOISE
+    if chosen.use_pretrained_model:
+        assert isinstance(resnet, ResNet)  # one of the depths there are weights for
+        start = load_ct_weights(resnet)
     device = choose_device()
     classifier = Classifier(
-        resnet, chosen.trainable_stages, frozen_batch_norm=chosen.frozen_batch_norm
+        resnet,
+        chosen.trainable_stages,
+        frozen_batch_norm=chosen.frozen_batch_norm,
+        mixed=mixed_precision(chosen, device),
     )
     classifier.place_on(device)
     feed = Feed(
@@ -59,6 +75,8 @@ def _build(
         chosen.mini_batch_size,
         chosen.seed,
         decoders=count_cores(),
+        resize=chosen.resize,
+        augmentation=CT if chosen.augmentation == CT else chosen.augmentation_type,
     )
     channels = Channel(TRAIN, feed), Channel(VALIDATION, feed)
     return Run(chosen, classifier, Scaling(), device, *channels), start
