@@ -6,7 +6,7 @@ import torch
 from training.algorithm.fit import History, should_stop_early
 from training.algorithm.hyperparameters import Hyperparameters, read_hyperparameters
 from training.algorithm.metrics import EpochResult, Scores
-from training.algorithm.optimiser import build_optimiser, learning_rate_at
+from training.algorithm.optimiser import build_optimiser, set_learning_rate
 
 
 def chosen(**given: str) -> Hyperparameters:
@@ -50,11 +50,6 @@ def test_early_stopping_waits_for_a_relative_improvement(
     assert not should_stop_early(results, replace(rules, early_stopping=False))
 
 
-def test_the_learning_rate_falls_at_the_named_epochs() -> None:
-    rules = chosen(learning_rate="1", lr_scheduler_step="2,4", lr_scheduler_factor="0.5")
-    assert [learning_rate_at(number, rules) for number in range(6)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
-
-
 @pytest.mark.parametrize(
     ("name", "kind", "decay"),
     [
@@ -69,7 +64,7 @@ def test_each_optimizer_is_the_one_asked_for(
     name: str, kind: type[torch.optim.Optimizer], decay: float
 ) -> None:
     weight = torch.nn.Parameter(torch.ones(1))
-    optimiser = build_optimiser([weight], chosen(optimizer=name, weight_decay="0.01"))
+    optimiser = build_optimiser([[weight]], chosen(optimizer=name, weight_decay="0.01"))
     assert type(optimiser) is kind
     assert optimiser.param_groups[0]["weight_decay"] == decay
     assert optimiser.param_groups[0].get("nesterov", False) is (name == "nag")
@@ -77,3 +72,13 @@ def test_each_optimizer_is_the_one_asked_for(
     weight.grad = torch.ones(1)
     optimiser.step()
     assert weight.item() < 1
+
+
+def test_each_part_learns_at_its_own_rate() -> None:
+    weights = [[torch.nn.Parameter(torch.zeros(1))] for _ in range(3)]
+    optimiser = build_optimiser(weights, chosen(momentum="0", stage_rate_factor="0.5"))
+    set_learning_rate(optimiser, 0.4)
+    for group in weights:
+        group[0].grad = torch.ones(1)
+    optimiser.step()
+    assert [group[0].item() for group in weights] == pytest.approx([-0.4, -0.2, -0.1])

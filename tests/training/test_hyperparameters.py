@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from training.algorithm import document
 from training.algorithm.failure import HyperparameterError
 from training.algorithm.hyperparameters import (
     RULES,
@@ -49,6 +50,10 @@ def test_defaults_are_those_of_the_built_in() -> None:
     assert (chosen.early_stopping, chosen.early_stopping_min_epochs) == (False, 10)
     assert (chosen.early_stopping_patience, chosen.early_stopping_tolerance) == (5, 0.0)
     assert chosen.lr_scheduler_step == ()
+    unset = (chosen.augmentation_type, chosen.checkpoint_frequency, chosen.kv_store)
+    assert (*unset, chosen.resize, chosen.top_k) == (None,) * 5
+    assert (chosen.multi_label, chosen.use_weighted_loss) == (False, False)
+    assert chosen.precision_dtype == "float32"
     assert not chosen.use_pretrained_model
 
 
@@ -56,6 +61,9 @@ def test_extras_change_nothing_unless_set() -> None:
     chosen = read_hyperparameters(REQUIRED)
     assert (chosen.augmentation, chosen.label_smoothing) == ("none", 0.0)
     assert (chosen.trainable_stages, chosen.probe, chosen.frozen_batch_norm) == (5, False, False)
+    assert (chosen.mixup, chosen.class_weighting, chosen.stage_rate_factor) == (0, "none", 1)
+    assert (chosen.lr_schedule, chosen.warmup_epochs) == ("step", 0)
+    assert (chosen.ema, chosen.start_share, chosen.bf16) == (0, 0, False)
 
 
 def test_a_pretrained_start_begins_with_a_probe_and_keeps_batch_norm() -> None:
@@ -102,7 +110,6 @@ def test_all_faults_are_named_at_once() -> None:
         ("num_classes", "1"),
         ("num_classes", "two"),
         ("num_training_samples", "0"),
-        ("num_layers", "20"),
         ("num_layers", "51"),
         ("image_shape", "224,224"),
         ("image_shape", "4,224,224"),
@@ -120,13 +127,12 @@ def test_all_faults_are_named_at_once() -> None:
         ("lr_scheduler_step", "soon"),
         ("early_stopping", "yes"),
         ("early_stopping_tolerance", "-0.1"),
-        ("augmentation_type", "crop"),
         ("augmentation_type", "flip"),
-        ("checkpoint_frequency", "1"),
-        ("multi_label", "1"),
-        ("precision_dtype", "float16"),
+        ("checkpoint_frequency", "0"),
+        ("multi_label", "2"),
         ("precision_dtype", "int8"),
-        ("resize", "256"),
+        ("resize", "223"),
+        ("kv_store", "local"),
         ("top_k", "1"),
         ("top_k", "3"),
         ("augmentation", "mixup"),
@@ -135,6 +141,17 @@ def test_all_faults_are_named_at_once() -> None:
         ("probe_c", "0"),
         ("probe_views", "0"),
         ("seed", "-1"),
+        ("mixup", "-0.1"),
+        ("mixup", "11"),
+        ("class_weighting", "inverse"),
+        ("stage_rate_factor", "0"),
+        ("stage_rate_factor", "1.5"),
+        ("lr_schedule", "linear"),
+        ("warmup_epochs", "30"),
+        ("warmup_epochs", "-1"),
+        ("ema", "1"),
+        ("start_share", "1.01"),
+        ("bf16", "bfloat16"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name: str, text: str) -> None:
@@ -152,8 +169,41 @@ def test_other_depths_with_pretrained_weights_say_what_to_do() -> None:
     assert "set num_layers=152 or use_pretrained_model=0" in fault
 
 
-def test_resize_to_the_shape_itself_is_taken() -> None:
-    assert read_hyperparameters({**REQUIRED, "resize": "224"}).resize == 224
+@pytest.mark.parametrize("resize", ["224", "256"])
+def test_resize_may_be_the_shape_itself_or_more(resize: str) -> None:
+    assert read_hyperparameters({**REQUIRED, "resize": resize}).resize == int(resize)
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110])
+def test_every_depth_of_the_built_in_is_taken(depth: int) -> None:
+    assert read_hyperparameters({**REQUIRED, "num_layers": str(depth)}).num_layers == depth
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"augmentation_type": "crop", "augmentation": "ct"},
+        {"lr_schedule": "cosine", "lr_scheduler_step": "10"},
+        {"bf16": "1", "precision_dtype": "float16"},
+        {"multi_label": "1", "class_weighting": "balanced"},
+        {"warmup_epochs": "2", "epochs": "2"},
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict[str, str]) -> None:
+    (fault,) = faults_of(**given)
+    for name, text in given.items():
+        assert f"{name}={text}" in fault or name in fault
+
+
+def test_the_documented_table_is_what_the_code_says() -> None:
+    """If this fails: python -m training.algorithm.document."""
+    assert document.TARGET.read_text(encoding="utf-8") == document.render()
+
+
+def test_the_table_has_each_name_with_its_range() -> None:
+    for name, rule in RULES.items():
+        assert f"| `{name}` |" in document.render()
+        assert rule.parse.allowed in document.render()
 
 
 def test_classes_are_numbered_unless_the_job_names_them() -> None:

@@ -5,12 +5,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tests.training.builders import Job, as_stream, make_samples
 from training.algorithm import log
 from training.algorithm.artefact import load_model
+from training.algorithm.failure import BadSampleError, PipeAbsentError
 from training.algorithm.hyperparameters import read_hyperparameters
+from training.algorithm.inference import Predictor
 from training.algorithm.job import run_job
 from training.algorithm.settings import TrainSettings
 
@@ -51,18 +55,18 @@ def lines() -> Iterator[list[str]]:
     log.LOGGER.setLevel(before)
 
 
-def run(job: Job, *, passes: int, **given: str) -> list[dict[str, Any]]:
+def run(job: Job, *, passes: int, patience_s: float = 30, **given: Any) -> list[dict[str, Any]]:
     """Run a job in this process on 12 and 6 samples per pass; return its epochs."""
     job.feed("train", *[as_stream(make_samples(12))] * passes)
     job.feed("validation", *[as_stream(make_samples(6, first_seed=90))] * passes)
-    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=30)
+    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=patience_s)
     run_job(read_hyperparameters({**TINY, **given}), settings, ("0", "1"), threading.Event())
     metrics = (job.layout.output_data / "metrics.jsonl").read_text()
     return [json.loads(line) for line in metrics.splitlines()]
 
 
 def test_the_probe_is_epoch_0_and_its_views_are_passes_of_their_own(job: Job) -> None:
-    views = {"probe": "1", "probe_views": "2", "augmentation": "ct"}
+    views: dict[str, Any] = {"probe": "1", "probe_views": "2", "augmentation": "ct"}
     epochs = run(job, passes=4, epochs="3", trainable_stages="1", **views)
     assert [(epoch["epoch"], epoch["phase"]) for epoch in epochs] == [
         (0, "probe"),
@@ -98,7 +102,7 @@ def test_a_batch_of_one_is_no_problem(job: Job, size: str) -> None:
 
 
 def test_early_stopping_ends_the_job(job: Job, lines: list[str]) -> None:
-    rules = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
+    rules: dict[str, Any] = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
     rules |= {"early_stopping_patience": "1", "early_stopping_tolerance": "1"}
     epochs = run(job, passes=3, epochs="9", learning_rate="0", **rules)
     assert len(epochs) == 2
@@ -119,6 +123,59 @@ def test_progress_says_how_far_an_epoch_is(
     assert len(of_train) == 1
     assert " samples/sec\tTrain-accuracy=" in of_train[0]
     assert any(line.startswith("Epoch[0] Validation Batch [1]\tSpeed: ") for line in lines)
+
+
+SMALL: dict[str, Any] = {"num_layers": "20", "image_shape": "1,28,28"}
+
+
+def test_every_nth_epoch_is_kept_beside_the_best(job: Job) -> None:
+    epochs = run(job, passes=5, epochs="5", checkpoint_frequency="2", **SMALL)
+    kept = sorted(path.name for path in job.layout.model.iterdir() if path.is_dir())
+    assert kept == ["epoch-2", "epoch-4"]
+    for name in kept:
+        description, _ = load_model(job.layout.model / name)
+        assert description.metrics == epochs[int(name[-1]) - 1]
+
+
+def test_a_network_for_small_images_learns_with_everything_on(job: Job) -> None:
+    given: dict[str, Any] = {
+        "augmentation_type": "crop_color_transform",
+        "resize": "30",
+        "mixup": "0.2",
+    }
+    given |= {"ema": "0.9", "bf16": "1", "lr_schedule": "cosine", "warmup_epochs": "0.5"}
+    given |= {"class_weighting": "balanced", "stage_rate_factor": "0.5", "optimizer": "sgd"}
+    epochs = run(job, passes=3, epochs="2", **SMALL, **given)
+    assert [epoch["train"]["samples"] for epoch in epochs] == [12, 12]
+    description, _ = load_model(job.layout.model)
+    assert (description.num_layers, description.architecture) == (20, "resnet-2d-small-images")
+    answer = Predictor.load(job.layout.model).predict(np.zeros((28, 28, 1), np.uint8))
+    assert sum(answer) == pytest.approx(1)
+
+
+def test_counting_the_classes_takes_a_pass_of_its_own(job: Job) -> None:
+    run(job, passes=2, epochs="1", class_weighting="balanced", **SMALL)
+    assert job.fed["train"] >= 1  # the second FIFO is being closed
+    with pytest.raises(PipeAbsentError):
+        run(job, passes=1, epochs="1", class_weighting="balanced", patience_s=0.3, **SMALL)
+
+
+def test_all_of_the_start_in_what_is_kept_is_the_start(job: Job) -> None:
+    frozen: dict[str, Any] = {"frozen_batch_norm": "1", "learning_rate": "0.05", "optimizer": "sgd"}
+    epochs = run(job, passes=2, epochs="2", start_share="1", **frozen, **SMALL)
+    assert epochs[0]["validation"] == epochs[1]["validation"]
+    assert epochs[1]["train"]["loss"] < epochs[0]["train"]["loss"]
+
+
+def test_half_of_float16_is_said_where_there_is_no_gpu(job: Job, lines: list[str]) -> None:
+    run(job, passes=1, epochs="1", precision_dtype="float16", **SMALL)
+    if not torch.cuda.is_available():
+        assert any("computing in bfloat16" in line for line in lines)
+
+
+def test_an_image_too_small_to_crop_fails_the_job(job: Job) -> None:
+    with pytest.raises(BadSampleError, match="smaller than the 36 x 36"):
+        run(job, passes=1, epochs="1", augmentation_type="crop", image_shape="3,36,36")
 
 
 def test_a_seed_replays_a_job(job: Job) -> None:

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from training.algorithm.model import BLOCKS, Classifier, build_resnet
+from training.algorithm.model import ARCHITECTURES, Classifier, build_resnet
 
 IMAGES = torch.rand(2, 3, 36, 36)
 
@@ -30,12 +32,62 @@ def test_each_depth_is_the_resnet_of_that_name(depth: int, parameters: int) -> N
 
 
 def test_every_depth_on_offer_answers() -> None:
-    assert set(BLOCKS) == {18, 34, 50, 101, 152, 200}
-    assert classifier(5, depth=34).eval()(IMAGES).shape == (2, 2)
+    assert set(ARCHITECTURES) == {18, 34, 50, 101, 152, 200, 20, 32, 44, 56, 110}
+    for depth in (34, 20):
+        assert classifier(5, depth=depth).eval()(IMAGES).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)]
+)
+def test_the_networks_for_small_images_are_those_of_the_paper(depth: int, millions: float) -> None:
+    """Table 6 of He et al. 2016: layers with weights, and parameters for 10 classes."""
+    resnet = build_resnet(depth, 3, 10)
+    layers = [m for m in resnet.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == depth
+    count = sum(p.numel() for p in resnet.parameters())
+    assert round(count / 1e6, 1 if depth == 110 else 2) == millions
+
+
+def test_a_network_for_small_images_halves_them_twice_and_passes_gradients() -> None:
+    network = classifier(4, depth=20).train()
+    assert network.resnet.conv1(IMAGES).shape == (2, 16, 36, 36)
+    assert network.resnet.layer2(torch.rand(2, 16, 36, 36)).shape == (2, 32, 18, 18)
+    assert torch.allclose(network.eval()(IMAGES), network.resnet(IMAGES), atol=1e-5)
+    network.train()(IMAGES).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in network.resnet.parameters())
+
+
+def test_a_stage_that_is_not_there_is_not_missed() -> None:
+    assert len(classifier(5, depth=20).learning_parameters()) == len(
+        classifier(4, depth=20).learning_parameters()
+    )
+    frozen = classifier(3, depth=20).train()
+    resnet: Any = frozen.resnet
+    assert not resnet.conv1.weight.requires_grad
+    assert resnet.layer1[0].conv1.weight.requires_grad
+
+
+def test_groups_go_from_the_head_to_the_stem() -> None:
+    network = classifier(2)
+    resnet: Any = network.resnet
+    head, last, before = network.learning_groups()
+    assert head[0] is network.head.weight
+    assert last[0] is resnet.layer4[0].conv1.weight
+    assert before[0] is resnet.layer3[0].conv1.weight
+    assert sum(map(len, (head, last, before))) == len(network.learning_parameters())
+
+
+def test_mixed_precision_answers_in_float32_and_about_the_same() -> None:
+    plain = classifier(5).eval()
+    mixed = Classifier(plain.resnet, 5, frozen_batch_norm=False, mixed=torch.bfloat16).eval()
+    assert mixed(IMAGES).dtype is torch.float32
+    assert not torch.equal(mixed(IMAGES), plain(IMAGES))
+    assert torch.allclose(mixed(IMAGES), plain(IMAGES), atol=0.05)
 
 
 def test_the_first_stride_is_that_of_a_resnet() -> None:
-    net = build_resnet(18, 1, 2)
+    net: Any = build_resnet(18, 1, 2)
     assert net.maxpool(net.conv1(torch.rand(1, 1, 64, 64))).shape[2:] == (16, 16)
 
 

@@ -2,10 +2,10 @@ import dataclasses
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from monai.networks.nets.resnet import ResNet
 
 from tests.training.builders import Trained
 from training.algorithm.artefact import load_model
@@ -25,7 +25,7 @@ CHOSEN = read_hyperparameters(
 CLASSES = ("non_covid", "covid")
 
 
-def network(chosen: Hyperparameters = CHOSEN) -> ResNet:
+def network(chosen: Hyperparameters = CHOSEN) -> Any:
     return build_resnet(chosen.num_layers, chosen.image_shape[0], chosen.num_classes)
 
 

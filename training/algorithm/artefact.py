@@ -16,7 +16,7 @@ import torch
 
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
-from training.algorithm.model import ARCHITECTURE, BLOCKS
+from training.algorithm.model import ARCHITECTURES
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
@@ -93,7 +93,7 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
     if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
         raise ArtefactError(f"{path} is not of schema_version {SCHEMA_VERSION}, the one known here")
     kind = content.get("architecture"), content.get("num_layers")
-    if kind[0] != ARCHITECTURE or kind[1] not in BLOCKS:
+    if (kind[1], kind[0]) not in ARCHITECTURES.items():
         raise ArtefactError(f"{path} names an unknown network: {kind[0]!r} of {kind[1]!r} layers")
     try:
         weights = dict(content.pop("weights"))

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.algorithm.augment import vary_ct
 from training.algorithm.channels import TRAIN, ChannelInput
 from training.algorithm.class_order import watch_order
+from training.algorithm.combinations import CT
 from training.algorithm.failure import BadSampleError
-from training.algorithm.images import Pixels, UndecodableImageError, decode_image, stack_images
+from training.algorithm.images import Pixels, UndecodableImageError, stack_images
 from training.algorithm.labels import BadLabelError, Label, LabelReader
 from training.algorithm.paths import Layout
 from training.algorithm.pipe import Patience
 from training.algorithm.prefetch import map_in_order, read_ahead
+from training.algorithm.preparation import Preparation
 from training.algorithm.rejects import Rejects
 from training.algorithm.shuffle import ShuffleLimits, shuffle
 from training.algorithm.sources import Sample, Source
@@ -46,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What all channels of a job have in common."""
+    """What all channels of a job have in common; for ``resize`` see :class:`Preparation`."""
 
     layout: Layout
     patience: Patience
@@ -55,21 +56,28 @@ class Feed:
     batch_size: int
     seed: int
     decoders: int
+    resize: int | None = None
+    augmentation: str | None = CT
     multi_label: bool = False
     group_records: bool = False
     bad_record_share: float = 0.0
 
 
 class Channel:
-    """One channel of the job; each pass over it opens the next FIFO, or the files again."""
+    """One channel of the job; each pass over it opens the next FIFO, or the files again.
+
+    ``passes`` counts those of the job, from which order and variation of a pass are drawn. A job
+    that goes on after an interruption sets it; the FIFOs begin at 0 again.
+    """
 
     def __init__(self, name: str, feed: Feed, given: ChannelInput | None = None) -> None:
         self.name = name
+        self.passes = 0
         self._feed = feed
         given = given or ChannelInput()
         self._source = Source(feed.layout, name, given.way, feed.group_records)
         self._labels = LabelReader(feed.num_classes, feed.multi_label, given.label_format)
-        self._passes = 0
+        self._opened = 0
 
     @contextmanager
     def batches(self, *, shuffled: bool = False, varied: bool = False) -> Iterator[Iterator[Batch]]:
@@ -78,29 +86,30 @@ class Channel:
         :raises JobFailedError: from the iterator, whatever :mod:`sources` or decoding meets; an
             empty pass is an error as well.
         """
-        number, self._passes = self._passes, self._passes + 1
+        number, self.passes = self.passes, self.passes + 1
         feed = self._feed
-        where = self._source.where(number)
+        opened, self._opened = self._opened, self._opened + 1
+        where = self._source.where(opened)
         rejects = Rejects(where, feed.bad_record_share, self._source.advice)
         decode = _Decoder(where, feed, self._source, self._labels, rejects, number, varied)
         abandoned = threading.Event()
         random = np.random.default_rng([feed.seed, number]) if shuffled else None
-        samples = self._source.samples(number, feed.patience.or_until(abandoned), random)
+        samples = self._source.samples(opened, feed.patience.or_until(abandoned), random)
         with closing(samples), ThreadPoolExecutor(feed.decoders, f"decode-{self.name}") as pool:
-            ordered = self._in_order(samples, number, random)
+            ordered = self._in_order(samples, opened, random)
             decoded = map_in_order(decode, ordered, pool, ahead=4 * feed.decoders)
             batches = _group(decoded, feed.batch_size, where, rejects)
             with read_ahead(batches, BATCHES_AHEAD, feed.patience, abandoned) as ready:
                 yield ready
 
     def _in_order(
-        self, samples: Iterator[Sample], number: int, random: np.random.Generator | None
+        self, samples: Iterator[Sample], opened: int, random: np.random.Generator | None
     ) -> Iterator[Sample]:
         """Watch the order of a stream in its first pass, and mix it when a generator is given."""
         if not self._source.streams:
             return samples
-        if self.name == TRAIN and number == 0:
-            samples = watch_order(samples, self._source.where(number))
+        if self.name == TRAIN and opened == 0:
+            samples = watch_order(samples, self._source.where(opened))
         return samples if random is None else shuffle(samples, random, SHUFFLE_LIMITS)
 
 
@@ -126,15 +135,15 @@ class _Decoder:
     def __call__(self, sample: Sample) -> _Decoded | None:
         # The label first: a wrong one means wrong settings, and no share of those is allowed.
         label = self._read_label(sample)
+        # Seeded by the sample, not by the order in which threads get to it.
+        seed = (self.feed.seed, self.pass_number, sample.number)
+        draw = np.random.default_rng(seed) if self.varied else None
+        prepare = Preparation(self.feed.image_shape, self.feed.resize, self.feed.augmentation)
         try:
-            pixels = decode_image(_encoded(sample.image), self.feed.image_shape)
+            pixels = prepare(_encoded(sample.image), draw)
         except UndecodableImageError as error:
             self.rejects.add(sample.number, str(error))
             return None
-        if self.varied:
-            # Seeded by the sample, not by the order in which threads get to it.
-            draw = np.random.default_rng([self.feed.seed, self.pass_number, sample.number])
-            pixels = vary_ct(pixels, draw)
         return _Decoded(pixels, label, sample.group)
 
     def _read_label(self, sample: Sample) -> Label:

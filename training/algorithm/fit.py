@@ -1,15 +1,16 @@
 """The loop: epochs, what they were worth, which one is kept, when to end."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from training.algorithm.failure import StoppedError
 from training.algorithm.hyperparameters import Hyperparameters
+from training.algorithm.learner import Learner
 from training.algorithm.log import LOGGER
+from training.algorithm.losses import needs_counts
 from training.algorithm.metrics import EpochResult, Scores
-from training.algorithm.optimiser import build_optimiser, learning_rate_at, set_learning_rate
-from training.algorithm.passes import Run, evaluate, learn
+from training.algorithm.passes import Run, count_train_labels, evaluate, learn
 from training.algorithm.probe import run_probe
 
 
@@ -44,18 +45,20 @@ def fit(
 ) -> History:
     """Run all epochs and return their history; the callbacks follow each epoch and each best.
 
+    While they run, the network has the weights that were evaluated.
+
     :raises StoppedError: when told to stop before an epoch was finished; later, the history up
         to then is returned.
     """
     history = History()
+
+    def note(result: EpochResult) -> None:
+        on_epoch(result)
+        if history.add(result):
+            on_best(result)
+
     try:
-        for result in _epochs(run):
-            on_epoch(result)
-            if history.add(result):
-                on_best(result)
-            if should_stop_early(history.results, run.chosen):
-                LOGGER.info("Early stopping after Epoch[%d]", result.epoch)
-                break
+        _run_epochs(run, history, note)
     except StoppedError as error:
         if history.best is None:
             raise StoppedError(
@@ -79,34 +82,55 @@ def should_stop_early(results: Sequence[EpochResult], chosen: Hyperparameters) -
     return waited >= chosen.early_stopping_patience
 
 
-def _epochs(run: Run) -> Iterator[EpochResult]:
+def _run_epochs(run: Run, history: History, note: Callable[[EpochResult], None]) -> None:
     chosen = run.chosen
-    first = 0
-    if chosen.probe:
-        result = run_probe(run)
-        _log_train(result.epoch, result.train, result.seconds)
-        _log_validation(result.epoch, result.validation)
-        yield result
-        first = 1
-        if chosen.trainable_stages == 0:
-            LOGGER.info(
-                "trainable_stages=0: the probe has found the best head, so the remaining %d of %d "
-                "epochs are left out",
-                *(chosen.epochs - 1, chosen.epochs),
-            )
+    if chosen.probe and not history.results:
+        note(_probe(run))
+    learner: Learner | None = None
+    for epoch in range(len(history.results), chosen.epochs):
+        if _is_over(history, chosen):
             return
-    optimiser = build_optimiser(run.classifier.learning_parameters(), chosen)
-    for epoch in range(first, chosen.epochs):
-        rate = learning_rate_at(epoch, chosen)
-        set_learning_rate(optimiser, rate)
+        learner = learner or _make_learner(run, epoch)
         started = time.monotonic()
-        train = learn(run, optimiser, epoch)
+        train = learn(run, learner, epoch)
         seconds = time.monotonic() - started
         _log_train(epoch, train, seconds)
         _check_sample_count(train.samples, chosen)
-        validation = evaluate(run, epoch)
-        _log_validation(epoch, validation)
-        yield EpochResult(epoch, "fit", train, validation, rate, seconds, train.samples / seconds)
+        with learner.to_evaluate():
+            validation = evaluate(run, epoch)
+            _log_validation(epoch, validation)
+            speed = train.samples / seconds
+            rate = learner.learning_rate
+            note(EpochResult(epoch, "fit", train, validation, rate, seconds, speed))
+
+
+def _probe(run: Run) -> EpochResult:
+    result = run_probe(run)
+    _log_train(result.epoch, result.train, result.seconds)
+    _log_validation(result.epoch, result.validation)
+    return result
+
+
+def _is_over(history: History, chosen: Hyperparameters) -> bool:
+    """Whether nothing is to be done after the epochs of ``history``."""
+    done = len(history.results)
+    if chosen.probe and chosen.trainable_stages == 0:
+        LOGGER.info(
+            "trainable_stages=0: the probe has found the best head, so the remaining %d of %d "
+            "epochs are left out",
+            *(chosen.epochs - done, chosen.epochs),
+        )
+        return True
+    if should_stop_early(history.results, chosen):
+        LOGGER.info("Early stopping after Epoch[%d]", done - 1)
+        return True
+    return False
+
+
+def _make_learner(run: Run, epoch: int) -> Learner:
+    if needs_counts(run.chosen) and run.label_counts is None:
+        run.label_counts = count_train_labels(run, epoch)
+    return Learner(run.classifier, run.chosen, run.label_counts)
 
 
 def _check_sample_count(seen: int, chosen: Hyperparameters) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import torch
 
+from training.algorithm.combinations import FLOAT16
+from training.algorithm.hyperparameters import Hyperparameters
+from training.algorithm.log import LOGGER
+
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -23,3 +27,15 @@ def count_cores() -> int:
 def choose_device() -> torch.device:
     """Return the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision(chosen: Hyperparameters, device: torch.device) -> torch.dtype | None:
+    """Return what convolutions compute in, or None for float32."""
+    if chosen.bf16:
+        return torch.bfloat16
+    if chosen.precision_dtype != FLOAT16:
+        return None
+    if device.type == "cuda":
+        return torch.float16
+    LOGGER.info("precision_dtype=float16 needs a GPU: computing in bfloat16 on this CPU")
+    return torch.bfloat16

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from training.algorithm.combinations import BALANCED, COSINE, CT, FLOAT16, joint_faults
 from training.algorithm.failure import HyperparameterError
 from training.algorithm.rules import (
     Rule,
@@ -18,17 +19,14 @@ from training.algorithm.rules import (
     flag,
     image_shape,
     one_of_numbers,
-    only,
     real,
     whole,
 )
 
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152, 200)
 SMALL_IMAGE_DEPTHS = (20, 32, 44, 56, 110)
-PRETRAINED_DEPTH = 152
 ALL_STAGES = 5
 OFF = False
-_AT_HOME = "is not offered by this algorithm: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,19 @@ class Hyperparameters:
     use_weighted_loss: bool
     augmentation: str
     label_smoothing: float
+    mixup: float
+    class_weighting: str
     trainable_stages: int
+    stage_rate_factor: float
+    frozen_batch_norm: bool
     probe: bool
     probe_c: float | None
     probe_views: int
-    frozen_batch_norm: bool
+    lr_schedule: str
+    warmup_epochs: float
+    ema: float
+    start_share: float
+    bf16: bool
     group_records: bool
     bad_record_share: float
     seed: int
@@ -84,14 +90,19 @@ RULES: dict[str, Rule] = {
     "num_layers": Rule(
         one_of_numbers(*IMAGENET_DEPTHS, *SMALL_IMAGE_DEPTHS),
         152,
-        "depth of the ResNet",
-        unbuilt=only(
-            IMAGENET_DEPTHS, _AT_HOME + "use one of " + ", ".join(map(str, IMAGENET_DEPTHS))
-        ),
+        "depth of the ResNet; 20, 32, 44, 56 and 110 are the networks for images of 28 to 32 "
+        "pixels (He et al. 2016, section 4.2)",
     ),
-    "image_shape": Rule(image_shape, (3, 224, 224), "channels, height and width in pixels"),
+    "image_shape": Rule(
+        image_shape,
+        (3, 224, 224),
+        "channels, height and width in pixels. Unlike the built-in, images of any other size are "
+        "resized to it, as they are when serving, unless resize or augmentation_type is set",
+    ),
     "epochs": Rule(whole(1), 30, "passes over train, the probe included"),
-    "mini_batch_size": Rule(whole(1), 32, "images per step"),
+    "mini_batch_size": Rule(
+        whole(1), 32, "images per step on one host, split over its GPUs; each host adds as many"
+    ),
     "optimizer": Rule(
         choice("sgd", "adam", "rmsprop", "nag", "adamw"),
         "sgd",
@@ -100,8 +111,8 @@ RULES: dict[str, Rule] = {
     "learning_rate": Rule(real(0, 1), 0.1, "step length"),
     "momentum": Rule(real(0, 1), 0.9, "for sgd and nag"),
     "weight_decay": Rule(real(0, 1), 0.0001, "for sgd, nag and adamw"),
-    "beta_1": Rule(real(0, 0.999999), 0.9, "for adam and adamw"),
-    "beta_2": Rule(real(0, 0.999999), 0.999, "for adam and adamw"),
+    "beta_1": Rule(real(0, 1, open_high=True), 0.9, "for adam and adamw"),
+    "beta_2": Rule(real(0, 1, open_high=True), 0.999, "for adam and adamw"),
     "eps": Rule(real(0, 1), 1e-8, "for adam, adamw and rmsprop"),
     "gamma": Rule(real(0, 1), 0.9, "for rmsprop"),
     "lr_scheduler_step": Rule(
@@ -118,50 +129,91 @@ RULES: dict[str, Rule] = {
     "augmentation_type": Rule(
         choice("crop", "crop_color", "crop_color_transform"),
         None,
-        "not offered: it flips images",
-        unbuilt=only((None,), _AT_HOME + 'leave it unset; augmentation="ct" is the one for CT'),
+        "crop: random crop, and a left-right flip of every other image; crop_color: also hue ±36, "
+        "saturation ±50, lightness ±50; crop_color_transform: also rotation to 10°, shear to 0.1, "
+        "aspect ratio to 0.25. Set, or with resize, an image smaller than image_shape fails the "
+        "job, and a larger one is cropped: at random in training if this is set, else in the "
+        "centre. It flips: for CT use augmentation=ct",
     ),
     "checkpoint_frequency": Rule(
         whole(1),
         None,
-        "not offered: the best epoch is kept",
-        unbuilt=only((None,), _AT_HOME + "leave it unset; the best epoch is stored"),
+        "keep every nth epoch's model in the artefact as well, in epoch-<n>; unset: the best only",
     ),
     "kv_store": Rule(
-        choice("dist_sync", "dist_async"), None, "only for several hosts; no effect on one"
+        choice("dist_sync", "dist_async"),
+        None,
+        "how several hosts work together; both mean synchronous steps here",
     ),
     "multi_label": Rule(
-        flag,
-        OFF,
-        "not offered",
-        unbuilt=only((False,), _AT_HOME + "each image has exactly one class"),
+        flag, OFF, "an image may have any number of classes: a probability for each, on its own"
     ),
     "precision_dtype": Rule(
-        choice("float32", "float16"),
+        choice("float32", FLOAT16),
         "float32",
-        "float32 only",
-        unbuilt=only(("float32",), _AT_HOME + "use float32"),
+        "float16: mixed precision with loss scaling on a GPU; bfloat16 on a CPU",
     ),
-    "resize": Rule(whole(1), None, "only a no-op is offered: the side of a square image_shape"),
-    "top_k": Rule(whole(2), None, "also log the share of images whose class is among the k best"),
-    "use_weighted_loss": Rule(flag, OFF, "only with multi_label in the built-in, so no effect"),
+    "resize": Rule(
+        whole(1),
+        None,
+        "shortest side in pixels after resizing, before the crop (see augmentation_type); at "
+        "least the sides of image_shape. Serving resizes to image_shape without a crop",
+    ),
+    "top_k": Rule(
+        whole(2),
+        None,
+        "also log the share of images whose class is among the k best; no effect with multi_label",
+    ),
+    "use_weighted_loss": Rule(
+        flag,
+        OFF,
+        "with multi_label: a class's positives weigh negatives / positives, counted in one more "
+        "pass over train; without: no effect",
+    ),
     "augmentation": Rule(
-        choice("none", "ct"),
+        choice("none", CT),
         "none",
-        '"ct": small turns, shifts, scale, window, sharpness and noise; no flips',
+        "ct: small turns, shifts, scale, window, sharpness and noise; no flips",
         ours=True,
     ),
     "label_smoothing": Rule(real(0, 0.5), 0.0, "share of each label spread evenly", ours=True),
+    "mixup": Rule(
+        real(0, 10),
+        0.0,
+        "blend pairs of images and their labels by shares drawn from Beta(mixup, mixup)",
+        ours=True,
+    ),
+    "class_weighting": Rule(
+        choice("none", BALANCED),
+        "none",
+        "balanced: an image of class c weighs samples / (classes · samples of c) in the loss, "
+        "counted in the probe or one more pass over train",
+        ours=True,
+    ),
     "trainable_stages": Rule(
         whole(0, ALL_STAGES),
         ALL_STAGES,
-        "how many of the network's 5 stages learn, counted from the end; 0 = the head only",
+        "how many of the network's 5 stages (4 in those for small images) learn, counted from "
+        "the end; 0 = the head only",
+        ours=True,
+    ),
+    "stage_rate_factor": Rule(
+        real(0, 1, open_low=True),
+        1.0,
+        "each stage further from the head learns at this times the rate of the one behind it",
+        ours=True,
+    ),
+    "frozen_batch_norm": Rule(
+        flag,
+        None,
+        "batch-norm keeps the statistics and factors it starts with; unset = as probe",
         ours=True,
     ),
     "probe": Rule(
         flag,
         None,
-        "epoch 0 fits the head on frozen features; unset = as use_pretrained_model",
+        "epoch 0 fits the head on frozen features (logistic regression), before anything else "
+        "learns; unset = as use_pretrained_model",
         ours=True,
     ),
     "probe_c": Rule(
@@ -173,9 +225,31 @@ RULES: dict[str, Rule] = {
     "probe_views": Rule(
         whole(1, 16), 1, "passes of the probe; those after the first are augmented", ours=True
     ),
-    "frozen_batch_norm": Rule(
-        flag, None, "keep batch-norm as it starts; unset = as probe", ours=True
+    "lr_schedule": Rule(
+        choice("step", COSINE),
+        "step",
+        "step: see lr_scheduler_step; cosine: from learning_rate to 0 along half a cosine, "
+        "step by step",
+        ours=True,
     ),
+    "warmup_epochs": Rule(
+        real(0, 1000), 0.0, "the rate first rises evenly, step by step, for so long", ours=True
+    ),
+    "ema": Rule(
+        real(0, 1, open_high=True),
+        0.0,
+        "decay per step of a moving average of the weights, which is then what is evaluated and "
+        "kept; the first n steps use at most (1 + n) / (10 + n)",
+        ours=True,
+    ),
+    "start_share": Rule(
+        real(0, 1),
+        0.0,
+        "share of the weights as they were before the first step (after the probe) in what is "
+        "evaluated and kept, the rest being the tuned ones (Wortsman et al. 2022)",
+        ours=True,
+    ),
+    "bf16": Rule(flag, OFF, "mixed precision in bfloat16", ours=True),
     "group_records": Rule(
         flag,
         OFF,
@@ -221,7 +295,7 @@ def read_hyperparameters(given: Mapping[str, Any]) -> Hyperparameters:
             values[name] = _read_one(given.get(name, ""), rule)
         except ValueError as error:
             faults.append(f"{name}={given.get(name)!r}: {error}")
-    faults += _joint_faults(values)
+    faults += joint_faults(values)
     if faults:
         raise HyperparameterError(sorted(faults))
     return Hyperparameters(**_with_derived_defaults(values))
@@ -235,38 +309,14 @@ def _read_one(text: Any, rule: Rule) -> Any:
             raise ValueError("is required")
         return rule.default
     try:
-        value = rule.parse(text.strip())
+        return rule.parse(text.strip())
     except ValueError as error:
         raise ValueError(f"must be {error}") from None
-    refusal = rule.unbuilt(value)
-    if refusal:
-        raise ValueError(refusal)
-    return value
-
-
-def _joint_faults(values: Mapping[str, Any]) -> list[str]:
-    """Faults of several values together; a value that is itself at fault is not there."""
-    faults = []
-    depth = values.get("num_layers", PRETRAINED_DEPTH)
-    if values.get("use_pretrained_model") and depth != PRETRAINED_DEPTH:
-        faults.append(
-            f"use_pretrained_model=1 with num_layers={depth}: the CT weights are a "
-            f"ResNet-{PRETRAINED_DEPTH}; set num_layers={PRETRAINED_DEPTH} "
-            "or use_pretrained_model=0"
-        )
-    shape, resize = values.get("image_shape"), values.get("resize")
-    if resize and shape and shape[1:] != (resize, resize):
-        faults.append(
-            f"resize={resize} with image_shape={','.join(map(str, shape))}: images are brought "
-            "to image_shape as they are when serving; leave resize unset"
-        )
-    top_k, classes = values.get("top_k"), values.get("num_classes")
-    if top_k and classes and top_k > classes:
-        faults.append(f"top_k={top_k} with num_classes={classes}: there are not that many")
-    return faults
 
 
 def _with_derived_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    if values["multi_label"]:
+        values["top_k"] = None  # several classes of an image may be right: there is no k-th best
     if values["probe"] is None:
         values["probe"] = values["use_pretrained_model"]
     if values["frozen_batch_norm"] is None:

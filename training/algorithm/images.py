@@ -51,18 +51,31 @@ def decode_image(encoded: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     :raises UndecodableImageError: when ``encoded`` is anything else, broken or too large.
     """
     channels, height, width = image_shape
+    picture = decode_picture(encoded, channels)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return as_pixels(picture)
+
+
+def as_pixels(picture: Image.Image) -> Pixels:
+    """Return the grey levels of a picture, which may have one channel or three."""
+    return np.asarray(picture, dtype=np.uint8).reshape(picture.height, picture.width, -1)
+
+
+def decode_picture(encoded: bytes, channels: int) -> Image.Image:
+    """Decode a PNG or JPEG in its own size, to grey (1 channel) or RGB (3).
+
+    :raises UndecodableImageError: when ``encoded`` is anything else, broken or too large.
+    """
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as picture:
-            converted = _to_channels(picture, channels)
+            return _to_channels(picture, channels)
     except UnidentifiedImageError as error:
         raise UndecodableImageError("neither a PNG nor a JPEG") from error
     except _TOO_LARGE as error:
         raise UndecodableImageError(str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UndecodableImageError(f"a broken PNG or JPEG: {error}") from error
-    if converted.size != (width, height):
-        converted = converted.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(converted, dtype=np.uint8).reshape(height, width, channels)
 
 
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)

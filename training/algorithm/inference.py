@@ -35,20 +35,29 @@ class Predictor:
             raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
         return cls(description, Classifier(resnet, trainable_stages=0, frozen_batch_norm=True))
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether the classes do not exclude each other: each has a probability of its own."""
+        return self.description.hyperparameters.get("multi_label") == "1"
+
     def predict(self, pixels: Pixels) -> list[float]:
         """Return the probability of each class for one image of ``image_shape``."""
         with torch.inference_mode():
             images = stack_images([pixels]).to(self._device)
             scores = self._classifier(self.description.scaling.to_input(images))
-            probabilities: list[float] = scores.double().softmax(1)[0].tolist()
+            scores = scores.double()
+            answer = scores.sigmoid() if self.multi_label else scores.softmax(1)
+            probabilities: list[float] = answer[0].tolist()
         return probabilities
 
     def check(self) -> None:
         """Answer for a black image once; the first answer is slow, and a broken model shows.
 
-        :raises ArtefactError: when the answer is no distribution over the classes.
+        :raises ArtefactError: when the answer is no distribution over the classes, or with
+            ``multi_label`` no probabilities.
         """
         channels, height, width = self.description.image_shape
         answer = torch.tensor(self.predict(torch.zeros(height, width, channels).byte().numpy()))
-        if not bool(answer.isfinite().all()) or abs(float(answer.sum()) - 1) > 1e-3:
+        adds_up = self.multi_label or abs(float(answer.sum()) - 1) <= 1e-3
+        if not bool(answer.isfinite().all()) or not adds_up:
             raise ArtefactError(f"the model answers {answer.tolist()} for a black image")

@@ -3,17 +3,18 @@
 import threading
 
 import torch
-from monai.networks.nets.resnet import ResNet
 
 from training.algorithm.channels import MODEL, TRAIN, VALIDATION, Inputs, check_channels
+from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
 from training.algorithm.failure import ChannelConfigError
 from training.algorithm.fit import fit
-from training.algorithm.hardware import choose_device, count_cores
+from training.algorithm.hardware import choose_device, count_cores, mixed_precision
 from training.algorithm.hyperparameters import Hyperparameters, as_text
 from training.algorithm.images import Scaling
 from training.algorithm.log import LOGGER
-from training.algorithm.model import Classifier, build_resnet
+from training.algorithm.metrics import EpochResult
+from training.algorithm.model import Classifier, Network, build_resnet
 from training.algorithm.outcome import Outcome
 from training.algorithm.passes import Run
 from training.algorithm.pipe import Patience
@@ -39,7 +40,14 @@ def run_job(
     torch.set_num_threads(count_cores())
     run, start = _build(chosen, settings, classes, stop)
     outcome = Outcome(run, settings, classes, start)
-    history = fit(run, outcome.keep_metrics, outcome.keep_model)
+
+    def on_epoch(result: EpochResult) -> None:
+        outcome.keep_metrics(result)
+        every = chosen.checkpoint_frequency
+        if every and (result.epoch + 1) % every == 0:
+            outcome.keep_checkpoint(result)
+
+    history = fit(run, on_epoch, outcome.keep_model)
     outcome.conclude(history)
 
 
@@ -55,7 +63,10 @@ def _build(
     start = _load_start(resnet, inputs, chosen, settings, classes)
     device = choose_device()
     classifier = Classifier(
-        resnet, chosen.trainable_stages, frozen_batch_norm=chosen.frozen_batch_norm
+        resnet,
+        chosen.trainable_stages,
+        frozen_batch_norm=chosen.frozen_batch_norm,
+        mixed=mixed_precision(chosen, device),
     )
     classifier.place_on(device)
     feed = Feed(
@@ -66,6 +77,8 @@ def _build(
         chosen.mini_batch_size,
         chosen.seed,
         decoders=count_cores(),
+        resize=chosen.resize,
+        augmentation=CT if chosen.augmentation == CT else chosen.augmentation_type,
         multi_label=chosen.multi_label,
         group_records=chosen.group_records,
         bad_record_share=chosen.bad_record_share,
@@ -75,7 +88,7 @@ def _build(
 
 
 def _load_start(
-    resnet: ResNet,
+    resnet: Network,
     inputs: Inputs,
     chosen: Hyperparameters,
     settings: TrainSettings,

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn import functional
+
+from training.algorithm.losses import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,21 @@ class Tally:
     def __init__(self, top_k: int | None = None) -> None:
         self._top_k = top_k
         self.samples = 0
-        self._correct = 0
+        self._correct = 0.0
         self._in_top_k = 0
         self._loss = 0.0
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor, loss: float) -> None:
-        """Count one batch of scores (N, classes); ``loss`` is its mean."""
+        """Count one batch of scores (N, classes); ``loss`` is its mean.
+
+        With labels (N, classes), each class of each image is an answer, right or wrong.
+        """
         self.samples += len(labels)
-        self._correct += int((logits.argmax(1) == labels).sum())
         self._loss += loss * len(labels)
+        if labels.ndim == 2:
+            self._correct += float(((logits > 0) == (labels > 0.5)).float().mean(1).sum())
+            return
+        self._correct += int((logits.argmax(1) == labels).sum())
         if self._top_k:
             best = logits.topk(self._top_k, dim=1).indices
             self._in_top_k += int((best == labels[:, None]).sum())
@@ -73,10 +80,15 @@ class Tally:
 
 
 def score(logits: torch.Tensor, labels: torch.Tensor, top_k: int | None = None) -> Scores:
-    """Score all samples of a set at once: ``logits`` (N, classes), ``labels`` (N)."""
+    """Score all samples of a set at once.
+
+    ``logits`` are (N, classes); ``labels`` class indices (N), or 0 and 1 for each class
+    (N, classes).
+    """
     tally = Tally(top_k)
-    tally.add(logits, labels, float(functional.cross_entropy(logits, labels)))
-    return replace(tally.result(), auc=mean_auc(logits.softmax(1), labels))
+    tally.add(logits, labels, float(Loss()(logits, labels).mean()))
+    probabilities = logits.softmax(1) if labels.ndim == 1 else logits.sigmoid()
+    return replace(tally.result(), auc=mean_auc(probabilities, labels))
 
 
 def mean_auc(probabilities: torch.Tensor, labels: torch.Tensor) -> float | None:
@@ -84,9 +96,11 @@ def mean_auc(probabilities: torch.Tensor, labels: torch.Tensor) -> float | None:
 
     None when some class has no sample, or all: the area is not defined then.
     """
-    areas = [
-        _auc(probabilities[:, index], labels == index) for index in range(probabilities.shape[1])
+    indices = range(probabilities.shape[1])
+    positive = [
+        labels == index if labels.ndim == 1 else labels[:, index] > 0.5 for index in indices
     ]
+    areas = [_auc(probabilities[:, index], positive[index]) for index in indices]
     known = [area for area in areas if area is not None]
     return sum(known) / len(known) if len(known) == len(areas) else None
 

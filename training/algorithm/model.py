@@ -1,8 +1,15 @@
-"""The network: MONAI's ResNets in two dimensions, cut into stages that learn or stay."""
+"""The network: a ResNet in two dimensions, cut into stages that learn or stay."""
+
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
 
 import torch
 from monai.networks.nets.resnet import ResNet
 from torch import nn
+
+from training.algorithm import small_resnet
+from training.algorithm.hyperparameters import SMALL_IMAGE_DEPTHS
+from training.algorithm.small_resnet import SmallResNet
 
 BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
     18: ("basic", (2, 2, 2, 2)),
@@ -16,14 +23,25 @@ BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
 
 WIDTHS = [64, 128, 256, 512]
 ARCHITECTURE = "monai.resnet-2d"
+ARCHITECTURES = {
+    **dict.fromkeys(BLOCKS, ARCHITECTURE),
+    **dict.fromkeys(SMALL_IMAGE_DEPTHS, small_resnet.ARCHITECTURE),
+}
+"""Depth → what ``model.json`` calls the kind of network."""
+
+Network: TypeAlias = ResNet | SmallResNet
+
+_BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def build_resnet(num_layers: int, channels: int, num_classes: int) -> ResNet:
+def build_resnet(num_layers: int, channels: int, num_classes: int) -> Network:
     """Return a randomly initialised 2-D ResNet with torchvision's layer names.
 
     MONAI's own ``resnet34`` and the like are not used: their first stride of 1 quadruples all
     work behind it and is not ResNet, and their parameter-free shortcuts pass no gradient.
     """
+    if num_layers not in BLOCKS:
+        return SmallResNet(num_layers, channels, num_classes)
     block, layers = BLOCKS[num_layers]
     return ResNet(
         block,
@@ -38,24 +56,37 @@ def build_resnet(num_layers: int, channels: int, num_classes: int) -> ResNet:
 
 
 class Classifier(nn.Module):
-    """A ResNet of which the last ``trainable_stages`` of five stages learn (0: the head only).
+    """A ResNet of which the last ``trainable_stages`` of its stages learn (0: the head only).
 
-    The stages are the stem and the four groups of residual blocks. The frozen ones run without
+    The stages are the stem and the groups of residual blocks. The frozen ones run without
     a gradient and with the batch-norm statistics they have; with ``frozen_batch_norm`` the
-    learning ones keep theirs as well.
+    learning ones keep theirs as well. ``mixed`` is what convolutions compute in, if not float32.
     """
 
-    def __init__(self, resnet: ResNet, trainable_stages: int, *, frozen_batch_norm: bool) -> None:
+    def __init__(
+        self,
+        resnet: Network,
+        trainable_stages: int,
+        *,
+        frozen_batch_norm: bool,
+        mixed: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.resnet = resnet
         stages = _stages(resnet)
-        cut = len(stages) - trainable_stages
+        cut = max(0, len(stages) - trainable_stages)
         # Plain lists: the modules belong to ``resnet`` and must not be registered twice.
         self._frozen: list[nn.Module] = stages[:cut]
         self._learning: list[nn.Module] = stages[cut:]
         self._frozen_batch_norm = frozen_batch_norm
+        self._mixed = mixed
         for parameter in self._fixed_parameters():
             parameter.requires_grad = False
+
+    @property
+    def needs_scaled_loss(self) -> bool:
+        """Whether gradients would vanish in what convolutions compute in (float16)."""
+        return self._mixed is torch.float16
 
     @property
     def head(self) -> nn.Linear:
@@ -66,13 +97,14 @@ class Classifier(nn.Module):
         return head
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the head sees, (N, features), for float32 inputs (N, C, H, W)."""
-        with torch.no_grad():
-            for stage in self._frozen:
+        """Return what the head sees, (N, features) float32, for float32 inputs (N, C, H, W)."""
+        with self._precision(inputs):
+            with torch.no_grad():
+                for stage in self._frozen:
+                    inputs = stage(inputs)
+            for stage in self._learning:
                 inputs = stage(inputs)
-        for stage in self._learning:
-            inputs = stage(inputs)
-        return inputs.mean(dim=(2, 3))
+        return inputs.float().mean(dim=(2, 3))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the scores before softmax, (N, classes)."""
@@ -86,7 +118,7 @@ class Classifier(nn.Module):
             stage.eval()
         if self._frozen_batch_norm:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, _BATCH_NORMS):
                     module.eval()
         return self
 
@@ -102,15 +134,40 @@ class Classifier(nn.Module):
         """Return the parameters an optimizer may change."""
         return [p for p in self.resnet.parameters() if p.requires_grad]
 
+    def learning_groups(self) -> list[list[nn.Parameter]]:
+        """Return the same by distance from the output: the head, the last stage, and so on."""
+        parts = [self.head, *reversed(self._learning)]
+        groups = [[p for p in part.parameters() if p.requires_grad] for part in parts]
+        return [group for group in groups if group]
+
+    def learning_statistics(self) -> list[torch.Tensor]:
+        """Return the batch-norm means and variances that training changes."""
+        return [
+            buffer
+            for stage in self._learning
+            for module in stage.modules()
+            if isinstance(module, _BATCH_NORMS) and not self._frozen_batch_norm
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+
+    def _precision(self, inputs: torch.Tensor) -> AbstractContextManager[Any]:
+        dtype = self._mixed or torch.float32
+        enabled = self._mixed is not None
+        return torch.autocast(inputs.device.type, dtype=dtype, enabled=enabled)
+
     def _fixed_parameters(self) -> list[nn.Parameter]:
         fixed = [p for stage in self._frozen for p in stage.parameters()]
         if self._frozen_batch_norm:
             for module in self.resnet.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, _BATCH_NORMS):
                     fixed += module.parameters()
         return fixed
 
 
-def _stages(resnet: ResNet) -> list[nn.Module]:
+def _stages(resnet: Network) -> list[nn.Module]:
+    if isinstance(resnet, SmallResNet):
+        stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act)
+        return [stem, resnet.layer1, resnet.layer2, resnet.layer3]
     stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act, resnet.maxpool)
     return [stem, resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4]

@@ -1,18 +1,26 @@
-"""The step rules of the built-in, and how the learning rate falls."""
+"""The step rules of the built-in, each part of the network at its own rate."""
 
-from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from training.algorithm.hyperparameters import Hyperparameters
 
+_FACTOR = "rate_factor"
 
-def build_optimiser(parameters: Iterable[nn.Parameter], chosen: Hyperparameters) -> Optimizer:
+
+def build_optimiser(groups: list[list[nn.Parameter]], chosen: Hyperparameters) -> Optimizer:
     """Return the optimizer that the hyperparameters ask for.
 
-    As in the built-in, weight_decay acts on sgd and nag only (and on adamw, an extra).
+    ``groups`` are parameters by distance from the output; each learns at ``stage_rate_factor``
+    times the rate of the one before it. As in the built-in, weight_decay acts on sgd and nag only
+    (and on adamw, an extra).
     """
+    parameters: list[dict[str, Any]] = [
+        {"params": group, _FACTOR: chosen.stage_rate_factor**distance}
+        for distance, group in enumerate(groups)
+    ]
     rate = chosen.learning_rate
     betas = (chosen.beta_1, chosen.beta_2)
     match chosen.optimizer:
@@ -33,13 +41,7 @@ def build_optimiser(parameters: Iterable[nn.Parameter], chosen: Hyperparameters)
             )
 
 
-def learning_rate_at(epoch: int, chosen: Hyperparameters) -> float:
-    """Return the learning rate of ``epoch`` (from 0)."""
-    passed = sum(step <= epoch for step in chosen.lr_scheduler_step)
-    return float(chosen.learning_rate * chosen.lr_scheduler_factor**passed)
-
-
 def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    """Use ``rate`` from the next step on."""
+    """Use ``rate``, times each group's own factor, from the next step on."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[_FACTOR]

@@ -11,7 +11,7 @@ from training.algorithm.fit import History
 from training.algorithm.hyperparameters import as_text
 from training.algorithm.log import LOGGER
 from training.algorithm.metrics import EpochResult
-from training.algorithm.model import ARCHITECTURE
+from training.algorithm.model import ARCHITECTURES
 from training.algorithm.passes import Run
 from training.algorithm.settings import TrainSettings
 
@@ -47,6 +47,11 @@ class Outcome:
         save_model(self._layout.model, self._describe(result), state)
         LOGGER.info('Saved checkpoint to "%s"', self._layout.model)
 
+    def keep_checkpoint(self, result: EpochResult) -> None:
+        """Store the network beside the best one, in a folder named after the epoch from 1."""
+        folder = self._layout.model / f"epoch-{result.epoch + 1}"
+        save_model(folder, self._describe(result), self._run.classifier.resnet.state_dict())
+
     def conclude(self, history: History) -> None:
         """Draw the curves and log the shipped epoch's own metrics last.
 
@@ -67,7 +72,7 @@ class Outcome:
     def _describe(self, result: EpochResult) -> ModelDescription:
         chosen = self._run.chosen
         return ModelDescription(
-            architecture=ARCHITECTURE,
+            architecture=ARCHITECTURES[chosen.num_layers],
             num_layers=chosen.num_layers,
             classes=self._classes,
             image_shape=chosen.image_shape,

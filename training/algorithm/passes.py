@@ -3,20 +3,21 @@
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
-from torch.optim import Optimizer
 
+from training.algorithm.combinations import CT
 from training.algorithm.data import Batch, Channel
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.images import Scaling
+from training.algorithm.learner import Learner
 from training.algorithm.log import Progress
+from training.algorithm.losses import LabelCounts, count_labels
 from training.algorithm.metrics import Scores, Tally, score
 from training.algorithm.model import Classifier
 
 
 @dataclass(slots=True)
 class Run:
-    """What the passes of one job share; ``validation_samples`` is known after the first one."""
+    """What the passes of one job share; the last two are known after a pass that counts."""
 
     chosen: Hyperparameters
     classifier: Classifier
@@ -25,11 +26,12 @@ class Run:
     train: Channel
     validation: Channel
     validation_samples: int | None = None
+    label_counts: LabelCounts | None = None
 
     @property
     def varied(self) -> bool:
         """Whether training images are augmented."""
-        return self.chosen.augmentation == "ct"
+        return self.chosen.augmentation == CT or self.chosen.augmentation_type is not None
 
     def to_network(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return float inputs (N, C, H, W) and labels (N) on the device."""
@@ -37,38 +39,33 @@ class Run:
         return self.scaling.to_input(images), batch.labels.to(self.device, non_blocking=True)
 
 
-def learn(run: Run, optimiser: Optimizer, epoch: int) -> Scores:
+def learn(run: Run, learner: Learner, epoch: int) -> Scores:
     """Take one step per batch of the train channel's next pass; score as it goes."""
     tally = Tally(run.chosen.top_k)
-    progress = Progress(
-        f"Epoch[{epoch}]", run.chosen.num_training_samples, run.chosen.mini_batch_size
-    )
-    run.classifier.train()
+    progress = _train_progress(run, epoch)
+    learner.start_epoch(epoch)
     with run.train.batches(shuffled=True, varied=run.varied) as batches:
         for batch in batches:
             inputs, labels = run.to_network(batch)
-            logits, loss = _step(run, optimiser, inputs, labels)
+            logits, loss = learner.step(inputs, labels)
             tally.add(logits, labels, loss)
             progress.add(len(labels), tally.accuracy)
     return tally.result()
 
 
-def _step(
-    run: Run, optimiser: Optimizer, inputs: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, float]:
-    if len(labels) == 1 and not run.chosen.frozen_batch_norm:
-        # Batch-norm has no spread to learn from in a single image (a last batch of one).
-        run.classifier.eval()
-        with torch.inference_mode():
-            logits = run.classifier(inputs)
-        run.classifier.train()
-        return logits, float(functional.cross_entropy(logits, labels))
-    logits = run.classifier(inputs)
-    loss = functional.cross_entropy(logits, labels, label_smoothing=run.chosen.label_smoothing)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    optimiser.step()
-    return logits.detach(), float(loss.detach())
+def count_train_labels(run: Run, epoch: int) -> LabelCounts:
+    """Count the labels of the train channel's next pass."""
+    progress = _train_progress(run, epoch)
+    labels: list[torch.Tensor] = []
+    with run.train.batches() as batches:
+        for batch in batches:
+            labels.append(batch.labels)
+            progress.add(len(batch.labels))
+    return count_labels(torch.cat(labels), run.chosen.num_classes)
+
+
+def _train_progress(run: Run, epoch: int) -> Progress:
+    return Progress(f"Epoch[{epoch}]", run.chosen.num_training_samples, run.chosen.mini_batch_size)
 
 
 def evaluate(run: Run, epoch: int) -> Scores:

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from training.algorithm.log import LOGGER, Progress
+from training.algorithm.losses import Loss, count_labels, loss_weights, needs_counts
 from training.algorithm.metrics import EpochResult, Scores, score
 from training.algorithm.passes import Run, collect_features, validation_features
 
@@ -41,11 +42,13 @@ def run_probe(run: Run, epoch: int = 0) -> EpochResult:
     started = time.monotonic()
     features, labels = _train_features(run, epoch)
     seconds = time.monotonic() - started
+    run.label_counts = count_labels(labels, run.chosen.num_classes)
+    weights = loss_weights(run.label_counts, run.chosen) if needs_counts(run.chosen) else None
     validation, validation_labels = validation_features(run, epoch)
     top_k = run.chosen.top_k
     best: tuple[Head, Scores, float] | None = None
     for c in (run.chosen.probe_c,) if run.chosen.probe_c else CANDIDATE_C:
-        head = fit_head(features, labels, run.chosen.num_classes, c)
+        head = fit_head(features, labels, run.chosen.num_classes, c, weights)
         scores = score(head.logits(validation), validation_labels, top_k)
         if best is None or scores.loss < best[1].loss:
             best = head, scores, c
@@ -64,22 +67,30 @@ def run_probe(run: Run, epoch: int = 0) -> EpochResult:
     )
 
 
-def fit_head(features: torch.Tensor, labels: torch.Tensor, num_classes: int, c: float) -> Head:
+def fit_head(
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    num_classes: int,
+    c: float,
+    class_weights: torch.Tensor | None = None,
+) -> Head:
     """Minimise the mean loss plus |weight|² / (2 c N) over standardised features (N, F).
 
-    The standardisation is folded into the result, which takes raw features.
+    ``labels`` and ``class_weights`` are those of :class:`Loss`. The standardisation is folded
+    into the result, which takes raw features.
     """
     raw = features.double()
     mean, std = raw.mean(0), raw.std(0, correction=0)
     # A feature that hardly varies would get a huge weight, and send as large a gradient back.
     scale = 1 / std.clamp_min(_LEAST_SPREAD * float(std.mean()) + 1e-12)
-    weight, bias = _minimise((raw - mean) * scale, labels, num_classes, c)
+    loss = Loss(weights=None if class_weights is None else class_weights.double())
+    weight, bias = _minimise((raw - mean) * scale, labels, num_classes, c, loss)
     folded = weight * scale
     return Head(folded.float(), (bias - folded @ mean).float())
 
 
 def _minimise(
-    features: torch.Tensor, labels: torch.Tensor, num_classes: int, c: float
+    features: torch.Tensor, labels: torch.Tensor, num_classes: int, c: float, loss: Loss
 ) -> tuple[torch.Tensor, torch.Tensor]:
     weight = torch.zeros(num_classes, features.shape[1], dtype=features.dtype, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=features.dtype, requires_grad=True)
@@ -95,8 +106,8 @@ def _minimise(
 
     def objective() -> torch.Tensor:
         search.zero_grad()
-        loss = functional.cross_entropy(functional.linear(features, weight, bias), labels)
-        total: torch.Tensor = loss + penalty * weight.square().sum()
+        losses = loss(functional.linear(features, weight, bias), labels)
+        total: torch.Tensor = losses.mean() + penalty * weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return total
 

@@ -8,19 +8,18 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from monai.networks.nets.resnet import ResNet
-
 from training.algorithm.artefact import DESCRIPTION_NAME, ModelDescription, load_model
 from training.algorithm.channels import MODEL
 from training.algorithm.failure import ArtefactError
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.log import LOGGER
+from training.algorithm.model import Network
 
 ARCHIVE_NAME = "model.tar.gz"
 
 
 def load_starting_model(
-    resnet: ResNet, folder: Path, chosen: Hyperparameters, classes: tuple[str, ...]
+    resnet: Network, folder: Path, chosen: Hyperparameters, classes: tuple[str, ...]
 ) -> str:
     """Put the weights of the model in ``folder`` (``model.tar.gz``, or unpacked) into ``resnet``.
 
@@ -47,7 +46,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         ) from error
 
 
-def _load(resnet: ResNet, folder: Path, chosen: Hyperparameters, classes: tuple[str, ...]) -> str:
+def _load(resnet: Network, folder: Path, chosen: Hyperparameters, classes: tuple[str, ...]) -> str:
     if not (folder / DESCRIPTION_NAME).exists():
         raise ArtefactError(
             f"channel {MODEL!r} holds no {DESCRIPTION_NAME}: it must deliver the {ARCHIVE_NAME} of "

@@ -13,7 +13,7 @@ records of `mxnet.recordio.pack` and `pack_img`, `images.json` what its `unpack`
 import json
 from pathlib import Path
 
-import mxnet as mx
+import mxnet as mx  # type: ignore[import-not-found]
 import numpy as np
 
 FOLDER = Path(__file__).resolve().parent
