@@ -64,13 +64,14 @@ def _import_folder(given: Given, console: Console) -> Outcome:
         "hash": folder_tree.by_nothing,
     }
     key = folder_tree.by_pattern(given.pattern) if given.pattern else keys[given.group_by]
-    rename = dict(given.rename)
-    sources = folder_tree.list_tree(given.source, rename, key, outcome)
+    naming = folder_tree.Naming(dict(given.rename), key, given.per_class)
+    sources = folder_tree.list_tree(given.source, naming, outcome)
     options = {
         "set": "folder",
         "group-by": given.group_by,
         "pattern": given.pattern and given.pattern.pattern,
-        "rename": rename,
+        "rename": naming.rename,
+        "per-class": naming.per_class,
     }
     return _import_pictures(sources, options, outcome, given, console)
 
@@ -140,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FOLDER=CLASS",
         help="import a class folder under another name",
+    )
+    folder.add_argument(
+        "--per-class",
+        action="store_true",
+        help="the same group name in two classes means two groups (default: one, as a patient's)",
     )
     help_text = "Extensive COVID-19 X-Ray and CT Chest Images, CT only"
     mendeley_ = _command(commands, "import-mendeley", _import_mendeley, help_text)

@@ -11,13 +11,15 @@ name-pattern
 hash
     paths say nothing
 
-Whichever it is, pictures that look alike are joined. Folders or matches of the same name in two
-classes are one group.
+Whichever it is, pictures that look alike are joined. The same name in two classes is one group, as
+for a patient with slices of both; `--per-class` says that it is not, as for blocks that are counted
+anew in each class.
 """
 
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.datasets.failure import WrongLayoutError
@@ -32,7 +34,25 @@ Key = Callable[[Path], str | None]
 """What a path below its class folder says of its group; None if nothing."""
 
 
-def list_tree(root: Path, rename: Mapping[str, str], key: Key, outcome: Outcome) -> list[Source]:
+@dataclass(frozen=True)
+class Naming:
+    """How paths tell class and group: folders under another name, and what a path says."""
+
+    rename: Mapping[str, str]
+    key: Key
+    per_class: bool = False
+
+    def source(self, path: Path, root: Path) -> Source:
+        """The picture at `path`, which lies in a class folder of `root`."""
+        name = relative_name(path, root)
+        folder = path.relative_to(root).parts[0]
+        label = self.rename.get(folder, folder)
+        key = self.key(path.relative_to(root / folder))
+        scoped = f"{label}-{key}" if key and self.per_class else key
+        return Source(path, name, label, scoped or name)
+
+
+def list_tree(root: Path, naming: Naming, outcome: Outcome) -> list[Source]:
     """The pictures of a class-folder tree, in order of path.
 
     Raises
@@ -49,11 +69,8 @@ def list_tree(root: Path, rename: Mapping[str, str], key: Key, outcome: Outcome)
         elif path.parent == root:
             outcome.skip(name, "outside_class_folder", "it lies beside the class folders")
         else:
-            folder = path.relative_to(root).parts[0]
-            label = rename.get(folder, folder)
-            below = path.relative_to(root / folder)
-            sources.append(Source(path, name, label, key(below) or name))
-    _check_classes(root, rename, {source.label for source in sources})
+            sources.append(naming.source(path, root))
+    _check_classes(root, naming.rename, {source.label for source in sources})
     return sources
 
 

@@ -7,7 +7,7 @@ classes: training splits by the group's name alone, so one name keeps both class
 import re
 from collections.abc import Iterable, Sequence
 
-from scipy.cluster.hierarchy import DisjointSet
+from scipy.cluster.hierarchy import DisjointSet  # type: ignore[import-untyped] # it has no stubs
 
 from training.datasets.files import unique_slug
 from training.datasets.near_duplicates import Pair

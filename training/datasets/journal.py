@@ -75,13 +75,14 @@ def _read(path: Path, header: dict[str, Any]) -> dict[str, dict[str, Any]]:
     try:
         first, *lines = [json.loads(line) for line in whole.splitlines()] or [header]
         entries = {line["source"]: line for line in lines}
-    except (ValueError, KeyError, TypeError) as error:
+        told = _told(first)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OtherImportError(
             f"{path} is no journal of an import ({error}); give a new folder"
         ) from error
     if first != json.loads(json.dumps(header)):
         raise OtherImportError(
-            f"{path.parent} was begun as {_told(first)}, and this is {_told(header)}; repeat those "
+            f"{path.parent} was begun as {told}, and this is {_told(header)}; repeat those "
             "options to go on with it, or give a new folder"
         )
     return entries

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped] # it has no stubs
 
 AIR_HU = -400.0
 """Between soft tissue (about 0) and aerated lung (about -850); ground glass lies below as well."""

@@ -5,11 +5,11 @@ transform of the picture at 64 x 64. Every picture is also hashed in its seven o
 since public sets hold mirrored and turned copies (augmentation).
 
 `MAX_DISTANCE` was chosen on 1,733 slices of the SARS-CoV-2 CT set, which lie in scan order in
-blocks of 50. Pairs at most 40 bits apart: 366 within a block, 36 in adjacent blocks (a patient's
-slices run over the border), 20 in other blocks of the class (the same patients again: their
-neighbours match as well) and 1 across the classes; no group joined more than 3 blocks. At 48 bits
-it is 730, 86, 40 and 20, at 56 chance links 26 blocks into one group. Turned and mirrored copies
-are compared at no cost: they added no pair. One neighbour in eight is found (12 %): what the hash
+blocks of 50. Pairs at most 36 bits apart: 239 within a block, 24 in adjacent blocks (a patient's
+slices run over the border), 13 in other blocks of the class (the same scans again: neighbours of
+either match as well) and none across the classes; no group joins more than 3 blocks. At 48 bits it
+is 730, 86, 40 and 20, and at 56 chance links 26 blocks into one group. Comparing turned and
+mirrored copies too added no pair. One pair of neighbours in twelve is found (8 %): what the hash
 misses, names and folders must say.
 
 The common 8 x 8 hash cannot tell slices of the chest apart: at the 8 bits of 64 that link 38 % of
@@ -26,7 +26,7 @@ from PIL import Image
 
 HASH_SIDE = 16
 THUMBNAIL_SIDE = 4 * HASH_SIDE
-MAX_DISTANCE = 40
+MAX_DISTANCE = 36
 BYTES = HASH_SIDE * HASH_SIDE // 8
 
 _TURNS = (
@@ -67,16 +67,16 @@ def find_pairs(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> list[Pair]:
     """All pairs at most `max_distance` bits apart in any orientation, in order of place.
 
     Exact, and by comparing every pair, one picture with all later ones at a time: at this distance
-    an index prunes next to nothing (by the pigeonhole principle it may rely on 41 bands of 6 bits,
-    of 64 values each), while a 256-bit comparison is four machine words. 8,055 pictures take some
-    seconds, see docs/datasets.md; memory grows with the number of pictures, not of pairs.
+    an index prunes next to nothing (by the pigeonhole principle it may rely on 37 bands of 7 bits,
+    of 128 values each), while a 256-bit comparison is four machine words. 8,055 pictures take
+    3.3 s of processor time; memory grows with the number of pictures, not of pairs.
     """
     count = len(hashes)
     if count == 0:
         return []
     words = np.ascontiguousarray(hashes).view(np.uint64)
     columns = np.ascontiguousarray(words.reshape(count * ORIENTATIONS, -1).T)
-    pairs = []
+    pairs: list[Pair] = []
     for first in range(count - 1):
         later = columns[:, (first + 1) * ORIENTATIONS :]
         differing = np.bitwise_count(later ^ words[first, 0][:, None])

@@ -4,7 +4,7 @@ import warnings
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from training.datasets.failure import SourceSkipped
 
@@ -50,7 +50,7 @@ def encode_png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _check(picture: Image.Image) -> None:
+def _check(picture: ImageFile.ImageFile) -> None:
     width, height = picture.size
     if max(width, height) > MAX_SIDE:
         raise SourceSkipped("too_large", f"{width} x {height} pixels; at most {MAX_SIDE} a side")

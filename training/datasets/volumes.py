@@ -4,13 +4,12 @@ Whatever order the voxels are stored in: the affine says which array axis runs t
 left, back and head (https://nifti.nimh.nih.gov/nifti-1, "orientation and location in space").
 """
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import nibabel as nib
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +26,8 @@ AIR_HU = -900.0
 # How slices are shown: columns run to the patient's left, rows to the back; the third axis runs
 # to the feet, so that slice 1 is the topmost.
 _DISPLAY = ("L", "P", "I")
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError)
+# nibabel's functions bear no types.
+nib: Any = nibabel
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Volume:
                 place[axis] = index
                 plane = np.asarray(voxels[tuple(place)], dtype=np.float32)
                 yield self._displayed(plane, axis)
-        except _BROKEN as error:
+        except SourceSkipped:
+            raise
+        except Exception as error:  # whatever damaged bytes lead to
             raise SourceSkipped("broken_volume", f"it cannot be read: {error}") from error
 
     def _displayed(self, plane: Slice, axis: int) -> Slice:
@@ -78,7 +80,7 @@ def open_volume(path: Path) -> Volume:
     try:
         # Each slice goes on in the same stream: a .nii.gz can only be unpacked from its start.
         image: Any = nib.nifti1.Nifti1Image.from_filename(path, keep_file_open=True)
-    except _BROKEN as error:
+    except Exception as error:  # a header of damaged bytes may raise anything
         raise SourceSkipped("broken_volume", f"it is no NIfTI file: {error}") from error
     _check_shape(image.shape)
     return Volume(image, _orientation(image))
