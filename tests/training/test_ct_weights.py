@@ -42,7 +42,7 @@ def test_the_archive_is_a_model_that_says_what_it_is(unpacked: Path) -> None:
 
 
 def test_a_backbone_is_not_served_and_the_error_says_what_to_do(unpacked: Path) -> None:
-    with pytest.raises(ArtefactError, match="backbone.*no head.*channel 'model'"):
+    with pytest.raises(ArtefactError, match=r"backbone.*no head.*channel 'model'"):
         Predictor.load(unpacked)
 
 
