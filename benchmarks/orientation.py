@@ -2,8 +2,14 @@
 
 The images are turned, the kernels stay as `training.algorithm.weights` leaves them: for features
 that are averaged over the picture, turning one or the other is the same up to the borders. Each
-orientation gets the logistic regression of the probe, and every slice is judged by the one that
-did not see its block. Usage, with the set in class folders of blocks:
+orientation is measured twice:
+
+- by labels: the probe's logistic regression; each slice is judged by one that did not see its
+  block;
+- without labels: how far the channels' means lie from those that the batch-norms learnt, in the
+  standard deviations that they learnt. What the network is used to lies closest.
+
+Usage, with the set in class folders of blocks:
 
     python benchmarks/orientation.py ../shared/ct/sars-cov-2-ct
 """
@@ -17,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from tomodrop.imaging.normaliser import normalise
 from training.algorithm.images import Scaling, decode_image, stack_images
@@ -31,7 +38,8 @@ C = 0.001
 BATCH = 16
 DRAWS = 2000
 
-ORIENTATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+Turn = Callable[[torch.Tensor], torch.Tensor]
+ORIENTATIONS: dict[str, Turn] = {
     "as displayed": lambda images: images,
     "turned by 90° to the left": lambda images: images.rot90(1, (2, 3)),
     "upside down (180°)": lambda images: images.rot90(2, (2, 3)),
@@ -71,13 +79,52 @@ def _spread(paths: list[Path], count: int) -> Iterator[Path]:
         yield paths[place]
 
 
-def features_of(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
-    """Return (N, features)."""
-    scaling = Scaling()
-    with torch.inference_mode():
-        return torch.cat(
-            [classifier.features(scaling.to_input(batch)) for batch in images.split(BATCH)]
-        )
+@dataclass(frozen=True)
+class Seen:
+    """One orientation: features (N, F), and channel means (blocks, channels of all batch-norms)."""
+
+    features: torch.Tensor
+    shifts: torch.Tensor
+
+
+def look(classifier: Classifier, slices: Slices, turn: Turn) -> Seen:
+    """Show every slice once."""
+    norms = [m for m in classifier.resnet.modules() if isinstance(m, nn.BatchNorm2d)]
+    sums = [torch.zeros(len(BLOCKS), norm.num_features) for norm in norms]
+    features, scaling = [], Scaling()
+    for number, block in enumerate(BLOCKS):
+        hooks = [
+            norm.register_forward_pre_hook(_adding(into[number]))
+            for norm, into in zip(norms, sums, strict=True)
+        ]
+        images = slices.images[slices.blocks == block]
+        with torch.inference_mode():
+            features += [
+                classifier.features(scaling.to_input(turn(images[start : start + BATCH])))
+                for start in range(0, len(images), BATCH)
+            ]
+        for hook in hooks:
+            hook.remove()
+        for into in sums:
+            into[number] /= len(images)
+    shifts = []
+    for mean, norm in zip(sums, norms, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        shifts.append((mean - norm.running_mean) / norm.running_var.sqrt())
+    return Seen(torch.cat(features), torch.cat(shifts, dim=1))
+
+
+def _adding(into: torch.Tensor) -> Callable[[nn.Module, tuple[torch.Tensor]], None]:
+    def add(_norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        into.add_(inputs[0].mean(dim=(2, 3)).sum(0))
+
+    return add
+
+
+def distance(shifts: torch.Tensor) -> float:
+    """Return the mean size of the channels' shifts, averaged over blocks first."""
+    return float(shifts.mean(0).abs().mean())
 
 
 def held_out_logits(features: torch.Tensor, slices: Slices) -> torch.Tensor:
@@ -90,19 +137,12 @@ def held_out_logits(features: torch.Tensor, slices: Slices) -> torch.Tensor:
     return logits
 
 
-def measures(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Return accuracy and AUC."""
-    scores = score(logits, labels)
+def measures(seen: Seen, logits: torch.Tensor, slices: Slices, drawn: list[int]) -> list[float]:
+    """Return accuracy, AUC and distance on these blocks, as often as each is drawn."""
+    chosen = torch.cat([torch.nonzero(slices.blocks == BLOCKS[n])[:, 0] for n in drawn])
+    scores = score(logits[chosen], slices.labels[chosen])
     assert scores.auc is not None
-    return scores.accuracy, scores.auc
-
-
-def draws_of_blocks(slices: Slices) -> Iterator[torch.Tensor]:
-    """Indices of bootstrap draws: blocks with replacement, each with all of its slices."""
-    random = np.random.default_rng(0)
-    members = [torch.nonzero(slices.blocks == block)[:, 0] for block in BLOCKS]
-    for _ in range(DRAWS):
-        yield torch.cat([members[n] for n in random.integers(len(members), size=len(members))])
+    return [scores.accuracy, scores.auc, distance(seen.shifts[drawn])]
 
 
 def main(arguments: list[str]) -> int:
@@ -111,51 +151,39 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("root", type=Path, help="folder of <class>/block<NN>/*.png")
     parser.add_argument("--side", type=int, default=160, help="pixels")
     parser.add_argument("--per-block", type=int, default=12, help="slices of a class and block")
-    parser.add_argument("--features", type=Path, help="keep the features here, or find them here")
     chosen = parser.parse_args(arguments)
     slices = read_slices(chosen.root, chosen.side, chosen.per_block)
-    features = _all_features(slices.images, chosen.features)
-    print(f"{len(slices.labels)} slices of {len(BLOCKS)} blocks, {chosen.side} px, C={C}")
-    _print_table({name: held_out_logits(found, slices) for name, found in features.items()}, slices)
-    return 0
-
-
-def _all_features(images: torch.Tensor, kept: Path | None) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    if kept and kept.exists():
-        found = torch.load(kept, weights_only=True)
-    missing = [name for name in ORIENTATIONS if name not in found]
-    if not missing:
-        return found
     resnet = build_resnet(NUM_LAYERS, channels=3, num_classes=len(CLASSES))
     load_ct_weights(resnet)
     classifier = Classifier(resnet, trainable_stages=0, frozen_batch_norm=True).eval()
-    classifier.place_on(torch.device("cpu"))
-    for name in missing:
+    seen = {}
+    for name, turn in ORIENTATIONS.items():
         started = time.monotonic()
-        found[name] = features_of(classifier, ORIENTATIONS[name](images))
+        seen[name] = look(classifier, slices, turn)
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-        if kept:
-            torch.save(found, kept)
-    return found
+    print(f"{len(slices.labels)} slices of {len(BLOCKS)} blocks, {chosen.side} px, C={C}")
+    _print_table(seen, slices)
+    return 0
 
 
-def _print_table(logits: dict[str, torch.Tensor], slices: Slices) -> None:
-    """Accuracy and AUC, and how far each lies from those of the first orientation."""
-    draws = list(draws_of_blocks(slices))
-    first = next(iter(logits.values()))
-    base = [measures(first[draw], slices.labels[draw]) for draw in draws]
-    print("| shown | accuracy | AUC | accuracy less than as displayed | AUC less |")
-    print("|---|---|---|---|---|")
-    for name, of_all in logits.items():
-        accuracy, auc = measures(of_all, slices.labels)
-        drawn = [measures(of_all[draw], slices.labels[draw]) for draw in draws]
-        less = np.array(base) - np.array(drawn)
-        shown = (
-            f"{np.mean(less[:, n]):.3f} ({low:.3f} to {high:.3f})"
-            for n, (low, high) in enumerate(np.percentile(less, (2.5, 97.5), axis=0).T)
-        )
-        print(f"| {name} | {accuracy:.3f} | {auc:.3f} | {' | '.join(shown)} |")
+def _print_table(seen: dict[str, Seen], slices: Slices) -> None:
+    """Each measure, and its difference to the first orientation's: bootstrap over blocks."""
+    random = np.random.default_rng(0)
+    count = len(BLOCKS)
+    draws = [list(random.integers(count, size=count)) for _ in range(DRAWS)]
+    base: list[list[float]] = []
+    print("| shown | accuracy | AUC | distance | less accuracy | less AUC | more distance |")
+    print("|---|---|---|---|---|---|---|")
+    for name, one in seen.items():
+        logits = held_out_logits(one.features, slices)
+        whole = measures(one, logits, slices, list(range(count)))
+        drawn = [measures(one, logits, slices, draw) for draw in draws]
+        base = base or drawn
+        less = (np.array(base) - np.array(drawn)) * (1, 1, -1)
+        bounds = np.percentile(less, (2.5, 97.5), axis=0).T
+        shown = [f"{value:.3f}" for value in whole]
+        shown += [f"{low:+.3f} to {high:+.3f}" for low, high in bounds]
+        print(f"| {name} | {' | '.join(shown)} |")
 
 
 if __name__ == "__main__":

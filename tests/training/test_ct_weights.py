@@ -22,14 +22,15 @@ from training.algorithm.weights import (
 )
 
 STATE = {"conv1.weight": torch.arange(12.0)}
+NOTICE = "MIT License, © the authors"
 
 
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Path:
     """A small backbone, packed and unpacked again, as SageMaker's users would."""
-    pack_backbone(tmp_path / "model.tar.gz", STATE)
+    pack_backbone(tmp_path / "model.tar.gz", STATE, NOTICE)
     with tarfile.open(tmp_path / "model.tar.gz", "r:gz") as tar:
-        assert tar.getnames() == ["model.pt", "model.json"]
+        assert tar.getnames() == ["model.pt", "model.json", "LICENSE_NOTICE.txt"]
         tar.extractall(tmp_path / "model", filter="data")
     return tmp_path / "model"
 
@@ -39,6 +40,7 @@ def test_the_archive_is_a_model_that_says_what_it_is(unpacked: Path) -> None:
     assert (description.kind, description.num_layers, description.classes) == ("backbone", 152, ())
     assert description.start == START
     assert torch.equal(state["conv1.weight"], STATE["conv1.weight"])
+    assert (unpacked / "LICENSE_NOTICE.txt").read_text(encoding="utf-8") == NOTICE
 
 
 def test_a_backbone_is_not_served_and_the_error_says_what_to_do(unpacked: Path) -> None:
@@ -60,14 +62,14 @@ def test_an_archive_that_cannot_be_written_leaves_the_one_before_it(
 
     monkeypatch.setattr(ct_weights, "_pack", full)
     with pytest.raises(WeightsError, match="no space left"):
-        pack_backbone(unpacked.parent / "model.tar.gz", STATE)
+        pack_backbone(unpacked.parent / "model.tar.gz", STATE, NOTICE)
     assert (unpacked.parent / "model.tar.gz").read_bytes() == before
     assert sorted(p.name for p in unpacked.parent.iterdir()) == ["model", "model.tar.gz"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"absent/model\.tar\.gz cannot be written"):
-        pack_backbone(tmp_path / "absent" / "model.tar.gz", STATE)
+        pack_backbone(tmp_path / "absent" / "model.tar.gz", STATE, NOTICE)
 
 
 def test_without_the_package_the_program_ends_with_2_and_names_the_command(
@@ -93,6 +95,7 @@ def test_starting_from_the_archive_is_starting_from_the_package(tmp_path: Path) 
     convert_ct_weights(tmp_path / "model.tar.gz")
     with tarfile.open(tmp_path / "model.tar.gz", "r:gz") as tar:
         tar.extractall(tmp_path / "model", filter="data")
+    assert "MIT License" in (tmp_path / "model" / "LICENSE_NOTICE.txt").read_text()
     from_archive, from_package = (build_resnet(NUM_LAYERS, 3, 2) for _ in range(2))
     install_backbone(from_archive, load_model(tmp_path / "model")[1])
     load_ct_weights(from_package)

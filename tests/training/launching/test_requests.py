@@ -57,7 +57,7 @@ class Recorder:
 
     def __call__(self, environ: Json, start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        operation = environ.get("HTTP_X_AMZ_TARGET", environ["PATH_INFO"]).partition(".")[2]
+        operation = str(environ["HTTP_X_AMZ_TARGET"]).partition(".")[2]
         self.requests.append((operation, json.loads(body)))
         answer = self.application({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
         # AWS leaves out what a model does not have, moto says {}, and the SDK takes that amiss.
