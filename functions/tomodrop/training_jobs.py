@@ -91,7 +91,8 @@ def training_request(
             _channel("train", f"{folder}{job}/train.manifest", zlib.crc32(job.encode())),
             _channel("validation", f"{folder}{job}/validation.manifest"),
         ],
-        "OutputDataConfig": {"S3OutputPath": folder.rstrip("/")},
+        # The default, said: incremental training and batch transform need a tar.gz.
+        "OutputDataConfig": {"S3OutputPath": folder.rstrip("/"), "CompressionType": "GZIP"},
         "ResourceConfig": {
             "InstanceType": settings.training_instance_type,
             "InstanceCount": settings.training_instance_count,
@@ -142,5 +143,5 @@ def _spot(settings: Settings, checkpoints: str) -> dict[str, Any]:
             "MaxRuntimeInSeconds": run_seconds,
             "MaxWaitTimeInSeconds": 2 * run_seconds,
         },
-        "CheckpointConfig": {"S3Uri": checkpoints},
+        "CheckpointConfig": {"S3Uri": checkpoints, "LocalPath": "/opt/ml/checkpoints"},
     }

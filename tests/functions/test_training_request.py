@@ -67,7 +67,10 @@ WHOLE: dict[str, Any] = {
             "InputMode": "Pipe",
         },
     ],
-    "OutputDataConfig": {"S3OutputPath": "s3://tomodrop-work-123456789012/training"},
+    "OutputDataConfig": {
+        "S3OutputPath": "s3://tomodrop-work-123456789012/training",
+        "CompressionType": "GZIP",
+    },
     "ResourceConfig": {
         "InstanceType": "ml.g4dn.xlarge",
         "InstanceCount": 1,
@@ -115,7 +118,10 @@ def test_spot_capacity_is_waited_for_and_survived() -> None:
     assert request == WHOLE | {
         "EnableManagedSpotTraining": True,
         "StoppingCondition": {"MaxRuntimeInSeconds": 9000, "MaxWaitTimeInSeconds": 18_000},
-        "CheckpointConfig": {"S3Uri": f"{FOLDER}/checkpoints"},
+        "CheckpointConfig": {
+            "S3Uri": f"{FOLDER}/checkpoints",
+            "LocalPath": "/opt/ml/checkpoints",
+        },
     }
     assert faults("CreateTrainingJob", request) == ""
 

@@ -69,6 +69,7 @@ def test_a_save_that_fails_leaves_the_model_before_it(folder: Path) -> None:
         ({"classes": ...}, "lacks a field"),
         ({"scaling": {"mean": "x"}}, "lacks a field"),
         ({"surprise": 1}, "lacks a field"),
+        ({"kind": "ensemble"}, "of kind 'ensemble'"),
         ({"weights": {"file": "model.pt", "sha256": "00"}}, "do not belong together"),
     ],
 )
@@ -78,6 +79,12 @@ def test_a_description_that_is_not_known_is_refused(
     edit(folder, **changes)
     with pytest.raises(ArtefactError, match=said):
         load_model(folder)
+
+
+def test_a_model_that_says_no_kind_is_a_classifier(folder: Path) -> None:
+    """As those from before there were backbones."""
+    edit(folder, kind=...)
+    assert load_model(folder)[0] == DESCRIPTION
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.json"])

@@ -1,13 +1,16 @@
-"""Container entry point: SageMaker runs the image with ``train`` or ``serve`` as its argument."""
+"""Container entry point: SageMaker runs the image with ``train`` or ``serve`` as its argument.
+
+``ct-weights`` is for people: it prepares a model to start trainings from.
+"""
 
 import os
 import sys
 
-USAGE = "usage: python -m training.algorithm {train|serve}"
+USAGE = "usage: python -m training.algorithm {train | serve | ct-weights MODEL.TAR.GZ}"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program named by the only argument and return its exit code.
+    """Run the program named by the first argument and return its exit code.
 
     Each program imports what it needs when it is chosen: serving must not wait for the
     plotting library, and neither is needed to print the usage line.
@@ -24,6 +27,10 @@ def main(arguments: list[str]) -> int:
         from training.algorithm import serve  # noqa: PLC0415
 
         return serve.main()
+    if len(arguments) == 2 and arguments[0] == "ct-weights":
+        from training.algorithm import ct_weights  # noqa: PLC0415
+
+        return ct_weights.main(arguments[1])
     sys.stderr.write(USAGE + "\n")
     return 64
 

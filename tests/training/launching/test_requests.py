@@ -1,0 +1,245 @@
+"""What the SDK sends, beside what the scheduled steps send: captured from the wire."""
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from moto.moto_server.werkzeug_app import create_backend_app
+from moto.sagemaker.models import sagemaker_backends
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.functions.builders import ENVIRONMENT, JOB, REPOSITORY
+from tomodrop.promotion import model_request
+from tomodrop.settings import Settings
+from tomodrop.training_jobs import training_request
+from tomodrop.transform_jobs import transform_request
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("sagemaker") is None, reason="the sagemaker SDK is not installed"
+    ),
+]
+
+Json = dict[str, Any]
+ARTEFACT = "s3://tomodrop-work-123456789012/training/job/output/model.tar.gz"
+OUR_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tomodrop:1"
+# All command lines in one process: the SDK takes seconds to load.
+RUN_ALL = """
+import json, sys
+from training.launch import main
+for arguments in json.load(sys.stdin):
+    code = main(arguments)
+    if code:
+        sys.exit(code)
+"""
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_arguments: object) -> None:
+        pass
+
+
+@dataclass
+class Recorder:
+    """moto's SageMaker, and every request it was sent: operation and parsed body."""
+
+    application: Any
+    requests: list[tuple[str, Json]] = field(default_factory=list)
+
+    def __call__(self, environ: Json, start_response: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        operation = str(environ["HTTP_X_AMZ_TARGET"]).partition(".")[2]
+        self.requests.append((operation, json.loads(body)))
+        answer = self.application({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+        # AWS leaves out what a model does not have, moto says {}, and the SDK takes that amiss.
+        return [b"".join(answer).replace(b', "VpcConfig": {}', b"")]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The requests a step would send, and the command line that should send the same."""
+
+    settings: Settings
+    arguments: list[str]
+    expected: Json
+
+
+def training_case(model: str | None = None, **values: str) -> Asked:
+    settings = Settings.from_environment(ENVIRONMENT | values)
+    expected = training_request(settings, "job", 1984, "d" * 64)
+    train, validation = (channel["DataSource"] for channel in expected["InputDataConfig"])
+    arguments = [
+        "train",
+        f"--train={train['S3DataSource']['S3Uri']}",
+        f"--validation={validation['S3DataSource']['S3Uri']}",
+        f"--shuffle-seed={expected['InputDataConfig'][0]['ShuffleConfig']['Seed']}",
+        f"--output={expected['OutputDataConfig']['S3OutputPath']}",
+        f"--role={settings.sagemaker_role_arn}",
+        f"--image={settings.algorithm_image}",
+        f"--instance-type={settings.training_instance_type}",
+        f"--instance-count={settings.training_instance_count}",
+        f"--volume-gb={settings.training_volume_gb}",
+        f"--max-hours={settings.training_max_hours}",
+        *(f"--hyperparameter={n}={v}" for n, v in expected["HyperParameters"].items()),
+        *(f"--environment={n}={v}" for n, v in expected["Environment"].items()),
+        *(
+            f"--metric={metric['Name']}={metric['Regex']}"
+            for metric in expected["AlgorithmSpecification"].get("MetricDefinitions", ())
+        ),
+    ]
+    if settings.use_spot:
+        arguments.append(f"--checkpoints={expected['CheckpointConfig']['S3Uri']}")
+    if model:
+        arguments.append(f"--model={model}")
+    return Asked(settings, arguments, expected)
+
+
+def transform_case(*model: str) -> Asked:
+    settings = Settings.from_environment(ENVIRONMENT)
+    expected = transform_request(settings, JOB, "some-model")
+    arguments = [
+        "transform",
+        f"--manifest={expected['TransformInput']['DataSource']['S3DataSource']['S3Uri']}",
+        f"--output={expected['TransformOutput']['S3OutputPath']}",
+        f"--instance-type={settings.transform_instance_type}",
+        f"--instance-count={settings.transform_instance_count}",
+        f"--max-concurrent-transforms={settings.max_concurrent_transforms}",
+        *model,
+    ]
+    return Asked(settings, arguments, expected)
+
+
+CASES = {
+    "built-in": training_case(
+        # Values that JSON would spell otherwise, and a list.
+        HYPERPARAMETERS='epochs=50,early_stopping=True,learning_rate=1e-3,lr_scheduler_step="1,2"'
+    ),
+    "ours": training_case(ALGORITHM_IMAGE=OUR_IMAGE, TRAINING_MAX_HOURS="2.5"),
+    "spot": training_case(USE_SPOT="true", ALGORITHM_IMAGE=OUR_IMAGE),
+    "model": training_case(model=ARTEFACT, ALGORITHM_IMAGE=OUR_IMAGE),
+    "transform": transform_case("--model-name=some-model"),
+    "transform-made": transform_case(
+        f"--model-data={ARTEFACT}",
+        f"--role={ENVIRONMENT['SAGEMAKER_ROLE_ARN']}",
+        f"--image={OUR_IMAGE}",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder(create_backend_app("sagemaker"))
+    server = make_server("127.0.0.1", 0, recorder, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        _launch_all(f"http://127.0.0.1:{server.server_port}")
+        yield recorder
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        sagemaker_backends.reset()
+
+
+def _launch_all(url: str) -> None:
+    """Every case; whatever is not SageMaker is unreachable, IAM and telemetry included."""
+    nowhere = "http://127.0.0.1:9"
+    run = subprocess.run(
+        [sys.executable, "-c", RUN_ALL],
+        cwd=REPOSITORY,
+        input=json.dumps([case.arguments for case in CASES.values()]),
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ["HOME"],
+            "AWS_ENDPOINT_URL": nowhere,
+            "AWS_ENDPOINT_URL_SAGEMAKER": url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "HTTPS_PROXY": nowhere,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.split()) == len(CASES), run.stdout
+
+
+def sent(recorder: Recorder, operation: str) -> list[Json]:
+    return [body for asked, body in recorder.requests if asked == operation]
+
+
+def without(request: Json, *names: str) -> Json:
+    return {name: value for name, value in request.items() if name not in names}
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "built-in"), (1, "ours"), (2, "spot")])
+def test_a_training_is_asked_for_as_the_retrain_step_asks(
+    recorder: Recorder, number: int, name: str
+) -> None:
+    request = sent(recorder, "CreateTrainingJob")[number]
+    expected = without(CASES[name].expected, "TrainingJobName")
+    assert without(request, "TrainingJobName", "Tags") == expected
+
+
+def test_a_model_to_go_on_from_is_one_more_channel(recorder: Recorder) -> None:
+    channels = sent(recorder, "CreateTrainingJob")[3]["InputDataConfig"]
+    assert channels[:2] == CASES["model"].expected["InputDataConfig"]
+    assert channels[2:] == [
+        {
+            "ChannelName": "model",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": ARTEFACT,
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+            "ContentType": "application/x-sagemaker-model",
+            "CompressionType": "None",
+            "RecordWrapperType": "None",
+            "InputMode": "File",
+        }
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_transform_is_asked_for_as_the_dispatch_step_asks(
+    recorder: Recorder, number: int
+) -> None:
+    request = sent(recorder, "CreateTransformJob")[number]
+    expected = without(CASES["transform"].expected, "TransformJobName", "ModelName")
+    assert without(request, "TransformJobName", "ModelName", "Tags") == expected
+
+
+def test_the_model_is_made_as_the_promote_step_makes_it(recorder: Recorder) -> None:
+    jobs = sent(recorder, "CreateTransformJob")
+    (model,) = sent(recorder, "CreateModel")
+    described = {
+        "TrainingJobName": model["ModelName"],
+        "AlgorithmSpecification": {"TrainingImage": OUR_IMAGE},
+        "ModelArtifacts": {"S3ModelArtifacts": ARTEFACT},
+    }
+    assert without(model, "Tags") == model_request(CASES["transform-made"].settings, described)
+    assert [job["ModelName"] for job in jobs] == ["some-model", model["ModelName"]]
+
+
+def test_names_start_with_the_prefix_and_no_stack_takes_them_for_its_own(
+    recorder: Recorder,
+) -> None:
+    trainings = [job["TrainingJobName"] for job in sent(recorder, "CreateTrainingJob")]
+    transforms = [job["TransformJobName"] for job in sent(recorder, "CreateTransformJob")]
+    assert all(name.startswith("by-hand-train-") for name in trainings)
+    assert all(name.startswith("by-hand-2") for name in transforms)
+    assert all(len(name) <= 63 for name in trainings + transforms)

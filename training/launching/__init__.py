@@ -1,0 +1,1 @@
+"""Jobs by hand: the requests of the scheduled steps, made with the sagemaker SDK."""
