@@ -9,6 +9,7 @@
     │   ├── NotRecordIOError         the bytes of a channel are not RecordIO
     │   ├── UnpairedRecordError      images and labels do not alternate
     │   ├── BadSampleError           a label or an image that cannot be used
+    │   ├── CheckpointError          a checkpoint that cannot be read or is of another job
     │   ├── WeightsError             pretrained weights are absent, altered or do not fit
     │   └── ArtefactError            a model artefact that this code must not load
     └── AlgorithmError           exit 1, "AlgorithmError: …": trying again may help
@@ -65,6 +66,10 @@ class UnpairedRecordError(CustomerError):
 
 class BadSampleError(CustomerError):
     """One record holds no usable label or image."""
+
+
+class CheckpointError(CustomerError):
+    """A checkpoint that cannot be read, or belongs to another job."""
 
 
 class WeightsError(CustomerError):

@@ -1,23 +1,28 @@
 """One training job, once its request has been checked: build, fit, keep."""
 
 import threading
+from pathlib import Path
 
 import torch
 from monai.networks.nets.resnet import ResNet
 
 from training.algorithm.channels import TRAIN, VALIDATION
+from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
 from training.algorithm.fit import fit
 from training.algorithm.hardware import choose_device, count_cores, mixed_precision
+from training.algorithm.history import History
 from training.algorithm.hyperparameters import Hyperparameters, as_text
 from training.algorithm.images import Scaling
+from training.algorithm.learner import Learner
 from training.algorithm.log import LOGGER
 from training.algorithm.metrics import EpochResult
 from training.algorithm.model import Classifier, build_resnet
 from training.algorithm.outcome import Outcome
 from training.algorithm.passes import Run
 from training.algorithm.pipe import Patience
+from training.algorithm.resuming import Past, gather, restore
 from training.algorithm.settings import TrainSettings
 from training.algorithm.weights import load_ct_weights
 
@@ -39,6 +44,8 @@ def run_job(
     torch.set_num_threads(count_cores())
     run, start = _build(chosen, settings, stop)
     outcome = Outcome(run, settings, classes, start)
+    checkpoints = find_checkpoints(settings, chosen, classes)
+    past = _resume(checkpoints, run, outcome, settings.layout.model)
 
     def on_epoch(result: EpochResult) -> None:
         outcome.keep_metrics(result)
@@ -46,8 +53,26 @@ def run_job(
         if every and (result.epoch + 1) % every == 0:
             outcome.keep_checkpoint(result)
 
-    history = fit(run, on_epoch, outcome.keep_model)
+    def on_state(history: History, learner: Learner | None) -> None:
+        if checkpoints:
+            checkpoints.save(gather(run, history, learner, settings.layout.model))
+
+    history = fit(run, on_epoch, outcome.keep_model, on_state, past)
     outcome.conclude(history)
+
+
+def _resume(
+    checkpoints: Checkpoints | None, run: Run, outcome: Outcome, model: Path
+) -> Past | None:
+    """Bring everything to where an interrupted run of the same job was; None: from the start."""
+    state = checkpoints.load() if checkpoints else None
+    if state is None:
+        return None
+    past = restore(state, run, model)
+    for result in past.history.results:
+        outcome.keep_metrics(result)
+    LOGGER.info("Resuming after Epoch[%d]", len(past.history.results) - 1)
+    return past
 
 
 def _build(

@@ -1,7 +1,7 @@
 """What one epoch was worth, counted over all samples."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -35,6 +35,12 @@ class EpochResult:
     def as_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Undo :meth:`as_json`."""
+        parts = {name: Scores(**content[name]) for name in ("train", "validation")}
+        return cls(**{**content, **parts})
 
 
 class Tally:
