@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,12 @@ VALIDATION = as_stream(make_samples(6, first_seed=100))
 
 
 @pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+def one_core() -> Iterator[None]:
+    """For this process and those it starts: sums over more threads are rounded otherwise."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 def container(folder: Path, checkpoints: Path, **given: str) -> Job:
