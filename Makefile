@@ -27,7 +27,7 @@ SAM = SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 
 CODE := functions training local tests
 
-.PHONY: help setup setup-dev setup-sam demo run test check format build clean
+.PHONY: help setup setup-dev setup-sam demo run test quick check format build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,8 +85,14 @@ run: setup ## Classify your own: make run INBOX=dir OUT=dir [LABELLED=dir] [STAT
 
 # ---- working on it
 
-test: setup-dev ## Run the tests (ARGS="-m 'not slow and not e2e'" for the quick ones)
-	@$(BIN)/python -m pytest $(ARGS)
+# The quick ones in a process per core: a process takes a run of tests in order, so that what a module
+# sets up once is seldom set up twice. The end-to-end ones use all cores themselves: one by one.
+test: setup-dev ## Run all tests
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not e2e"
+	@$(BIN)/python -m pytest -m e2e
+
+quick: setup-dev ## Run some tests: make quick [ARGS="tests/functions -k manifest"]
+	@$(BIN)/python -m pytest $(or $(ARGS),-m "not slow and not e2e")
 
 check: setup-dev setup-sam ## Check style, types and templates
 	$(BIN)/ruff check

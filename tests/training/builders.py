@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from training.algorithm.image_records import pack_image
 from training.algorithm.paths import Layout
 from training.algorithm.records import write_record
 
@@ -23,6 +24,12 @@ PIPE_CHANNEL = {
     "TrainingInputMode": "Pipe",
     "S3DistributionType": "FullyReplicated",
     "RecordWrapperType": "RecordIO",
+}
+FILE_CHANNEL = {
+    "ContentType": "application/x-recordio",
+    "TrainingInputMode": "File",
+    "S3DistributionType": "FullyReplicated",
+    "RecordWrapperType": "None",
 }
 
 
@@ -46,6 +53,21 @@ def make_samples(count: int, first_seed: int = 0) -> list[tuple[bytes, str]]:
 
 def as_stream(samples: Iterable[tuple[bytes, str]]) -> bytes:
     return b"".join(write_record(image) + write_record(label.encode()) for image, label in samples)
+
+
+def as_grouped_stream(samples: Iterable[tuple[bytes, str, str]]) -> bytes:
+    return b"".join(
+        write_record(image) + write_record(label.encode()) + write_record(group.encode())
+        for image, label, group in samples
+    )
+
+
+def as_record_file(samples: Iterable[tuple[bytes, str]]) -> bytes:
+    """As im2rec packs them."""
+    return b"".join(
+        write_record(pack_image([float(label)], number, image))
+        for number, (image, label) in enumerate(samples)
+    )
 
 
 @dataclass
@@ -106,7 +128,9 @@ def make_job(base: Path) -> Job:
     for folder in (layout.hyperparameters.parent, layout.fifo("train", 0).parent):
         folder.mkdir(parents=True)
     layout.model.mkdir()
-    return Job(layout)
+    job = Job(layout)
+    job.configure({})
+    return job
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -55,13 +57,14 @@ def test_the_share_of_the_start_stays_in_what_is_kept() -> None:
 
 def test_frozen_stages_are_as_they_were_and_batch_norm_is_averaged_too() -> None:
     classifier, averaging = following(ema="0.9")
-    norm = classifier.resnet.layer3[0].bn1
+    resnet: Any = classifier.resnet
+    norm = resnet.layer3[0].bn1
     norm.running_mean.fill_(3)
     averaging.update()
-    frozen = classifier.resnet.layer1[0].conv1.weight.clone()
+    frozen = resnet.layer1[0].conv1.weight.clone()
     with averaging.in_place():
         assert norm.running_mean[0].item() == pytest.approx(0.9 * 3)
-        assert torch.equal(classifier.resnet.layer1[0].conv1.weight, frozen)
+        assert torch.equal(resnet.layer1[0].conv1.weight, frozen)
     assert norm.running_mean[0].item() == 3
 
 

@@ -56,7 +56,7 @@ def lines() -> Iterator[list[str]]:
     log.LOGGER.setLevel(before)
 
 
-def run(job: Job, *, passes: int, **given: str) -> list[dict[str, Any]]:
+def run(job: Job, *, passes: int, **given: Any) -> list[dict[str, Any]]:
     """Run a job in this process on 12 and 6 samples per pass; return its epochs."""
     job.feed("train", *[as_stream(make_samples(12))] * passes)
     job.feed("validation", *[as_stream(make_samples(6, first_seed=90))] * passes)
@@ -67,7 +67,7 @@ def run(job: Job, *, passes: int, **given: str) -> list[dict[str, Any]]:
 
 
 def test_the_probe_is_epoch_0_and_its_views_are_passes_of_their_own(job: Job) -> None:
-    views = {"probe": "1", "probe_views": "2", "augmentation": "ct"}
+    views: dict[str, Any] = {"probe": "1", "probe_views": "2", "augmentation": "ct"}
     epochs = run(job, passes=4, epochs="3", trainable_stages="1", **views)
     assert [(epoch["epoch"], epoch["phase"]) for epoch in epochs] == [
         (0, "probe"),
@@ -103,7 +103,7 @@ def test_a_batch_of_one_is_no_problem(job: Job, size: str) -> None:
 
 
 def test_early_stopping_ends_the_job(job: Job, lines: list[str]) -> None:
-    rules = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
+    rules: dict[str, Any] = {"early_stopping": "True", "early_stopping_min_epochs": "1"}
     rules |= {"early_stopping_patience": "1", "early_stopping_tolerance": "1"}
     epochs = run(job, passes=3, epochs="9", learning_rate="0", **rules)
     assert len(epochs) == 2
@@ -126,7 +126,7 @@ def test_progress_says_how_far_an_epoch_is(
     assert any(line.startswith("Epoch[0] Validation Batch [1]\tSpeed: ") for line in lines)
 
 
-SMALL = {"num_layers": "20", "image_shape": "1,28,28"}
+SMALL: dict[str, Any] = {"num_layers": "20", "image_shape": "1,28,28"}
 
 
 def test_every_nth_epoch_is_kept_beside_the_best(job: Job) -> None:
@@ -139,7 +139,11 @@ def test_every_nth_epoch_is_kept_beside_the_best(job: Job) -> None:
 
 
 def test_a_network_for_small_images_learns_with_everything_on(job: Job) -> None:
-    given = {"augmentation_type": "crop_color_transform", "resize": "30", "mixup": "0.2"}
+    given: dict[str, Any] = {
+        "augmentation_type": "crop_color_transform",
+        "resize": "30",
+        "mixup": "0.2",
+    }
     given |= {"ema": "0.9", "bf16": "1", "lr_schedule": "cosine", "warmup_epochs": "0.5"}
     given |= {"class_weighting": "balanced", "stage_rate_factor": "0.5", "optimizer": "sgd"}
     epochs = run(job, passes=3, epochs="2", **SMALL, **given)
@@ -159,7 +163,7 @@ def test_counting_the_classes_takes_a_pass_of_its_own(job: Job) -> None:
 
 
 def test_all_of_the_start_in_what_is_kept_is_the_start(job: Job) -> None:
-    frozen = {"frozen_batch_norm": "1", "learning_rate": "0.05", "optimizer": "sgd"}
+    frozen: dict[str, Any] = {"frozen_batch_norm": "1", "learning_rate": "0.05", "optimizer": "sgd"}
     epochs = run(job, passes=2, epochs="2", start_share="1", **frozen, **SMALL)
     assert epochs[0]["validation"] == epochs[1]["validation"]
     assert epochs[1]["train"]["loss"] < epochs[0]["train"]["loss"]

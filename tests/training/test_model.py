@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -61,16 +63,18 @@ def test_a_stage_that_is_not_there_is_not_missed() -> None:
         classifier(4, depth=20).learning_parameters()
     )
     frozen = classifier(3, depth=20).train()
-    assert not frozen.resnet.conv1.weight.requires_grad
-    assert frozen.resnet.layer1[0].conv1.weight.requires_grad
+    resnet: Any = frozen.resnet
+    assert not resnet.conv1.weight.requires_grad
+    assert resnet.layer1[0].conv1.weight.requires_grad
 
 
 def test_groups_go_from_the_head_to_the_stem() -> None:
     network = classifier(2)
+    resnet: Any = network.resnet
     head, last, before = network.learning_groups()
     assert head[0] is network.head.weight
-    assert last[0] is network.resnet.layer4[0].conv1.weight
-    assert before[0] is network.resnet.layer3[0].conv1.weight
+    assert last[0] is resnet.layer4[0].conv1.weight
+    assert before[0] is resnet.layer3[0].conv1.weight
     assert sum(map(len, (head, last, before))) == len(network.learning_parameters())
 
 
@@ -83,7 +87,7 @@ def test_mixed_precision_answers_in_float32_and_about_the_same() -> None:
 
 
 def test_the_first_stride_is_that_of_a_resnet() -> None:
-    net = build_resnet(18, 1, 2)
+    net: Any = build_resnet(18, 1, 2)
     assert net.maxpool(net.conv1(torch.rand(1, 1, 64, 64))).shape[2:] == (16, 16)
 
 

@@ -3,7 +3,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,26 @@ from training.algorithm.failure import (
     PipeLateError,
     StoppedError,
     TruncatedRecordError,
-    UnpairedRecordError,
 )
-from training.algorithm.pipe import Patience, read_pairs
+from training.algorithm.pipe import Patience, read_pipe
 from training.algorithm.records import write_record
 
 PATIENT = Patience(20)
 BRIEF = Patience(0.3)
-PAIRS = [(b"image one", b"0"), (b"image two" * 50_000, b"1")]
+RECORDS = [b"image one", b"0", b"image two" * 50_000, b"1"]
+ADVICE = "Look at RecordWrapperType"
 
 
-def records_of(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    return b"".join(write_record(part) for pair in pairs for part in pair)
+def records_of(payloads: list[bytes]) -> bytes:
+    return b"".join(map(write_record, payloads))
+
+
+def open_pipe(path: Path, patience: Patience = PATIENT) -> Generator[bytes, None, None]:
+    return read_pipe(path, patience, ADVICE)
+
+
+def read(path: Path, patience: Patience = PATIENT) -> list[bytes]:
+    return list(open_pipe(path, patience))
 
 
 @pytest.fixture
@@ -41,16 +49,16 @@ def write_soon(path: Path, content: bytes) -> threading.Thread:
     return thread
 
 
-def test_pairs_come_through_a_fifo_written_by_another_process(fifo: Path) -> None:
+def test_records_come_through_a_fifo_written_by_another_process(fifo: Path) -> None:
     writer = "import sys; open(sys.argv[1], 'wb').write(bytes.fromhex(sys.argv[2]))"
-    content = records_of([(b"image", b"1")] * 3)
+    content = records_of([b"image", b"1"] * 3)
     with subprocess.Popen([sys.executable, "-c", writer, str(fifo), content.hex()]):
-        assert list(read_pairs(fifo, PATIENT)) == [(b"image", b"1")] * 3
+        assert read(fifo) == [b"image", b"1"] * 3
 
 
 def test_payloads_larger_than_the_pipe_come_through(fifo: Path) -> None:
-    write_soon(fifo, records_of(PAIRS))
-    assert list(read_pairs(fifo, PATIENT)) == PAIRS
+    write_soon(fifo, records_of(RECORDS))
+    assert read(fifo) == RECORDS
 
 
 def test_a_fifo_that_appears_late_is_waited_for(tmp_path: Path) -> None:
@@ -59,21 +67,21 @@ def test_a_fifo_that_appears_late_is_waited_for(tmp_path: Path) -> None:
     def make_and_write() -> None:
         time.sleep(0.2)
         os.mkfifo(path)
-        path.write_bytes(records_of(PAIRS))
+        path.write_bytes(records_of(RECORDS))
 
     threading.Thread(target=make_and_write, daemon=True).start()
-    assert list(read_pairs(path, PATIENT)) == PAIRS
+    assert read(path) == RECORDS
 
 
 def test_a_writer_that_comes_late_is_waited_for(fifo: Path) -> None:
-    pairs = read_pairs(fifo, PATIENT)
-    threading.Timer(0.2, write_soon, (fifo, records_of(PAIRS))).start()
-    assert list(pairs) == PAIRS
+    records = open_pipe(fifo)
+    threading.Timer(0.2, write_soon, (fifo, records_of(RECORDS))).start()
+    assert list(records) == RECORDS
 
 
 def test_a_writer_that_says_nothing_is_an_empty_pass(fifo: Path) -> None:
     write_soon(fifo, b"")
-    assert list(read_pairs(fifo, PATIENT)) == []
+    assert read(fifo) == []
 
 
 def test_closing_early_lets_the_writer_go(fifo: Path) -> None:
@@ -81,15 +89,15 @@ def test_closing_early_lets_the_writer_go(fifo: Path) -> None:
 
     def write() -> None:
         try:
-            fifo.write_bytes(records_of(PAIRS * 20))
+            fifo.write_bytes(records_of(RECORDS * 20))
         except BrokenPipeError as error:
             broken.append(error)
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    pairs = read_pairs(fifo, PATIENT)
-    assert next(pairs) == PAIRS[0]
-    pairs.close()
+    records = open_pipe(fifo)
+    assert next(records) == RECORDS[0]
+    records.close()
     writer.join(5)
     assert not writer.is_alive()
     assert broken
@@ -97,12 +105,12 @@ def test_closing_early_lets_the_writer_go(fifo: Path) -> None:
 
 def test_an_absent_fifo_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(PipeAbsentError, match="train_7"):
-        list(read_pairs(tmp_path / "train_7", BRIEF))
+        read(tmp_path / "train_7", BRIEF)
 
 
 def test_a_fifo_without_a_writer_is_late(fifo: Path) -> None:
     with pytest.raises(PipeLateError, match=r"no data for 0\.3 s"):
-        list(read_pairs(fifo, BRIEF))
+        read(fifo, BRIEF)
 
 
 def test_a_writer_that_stalls_is_late(fifo: Path) -> None:
@@ -110,34 +118,28 @@ def test_a_writer_that_stalls_is_late(fifo: Path) -> None:
 
     def write_half() -> None:
         with fifo.open("wb") as stream:
-            stream.write(records_of(PAIRS[:1]))
+            stream.write(records_of(RECORDS[:1]))
             stream.flush()
             hold.wait(5)
 
     threading.Thread(target=write_half, daemon=True).start()
-    pairs = read_pairs(fifo, BRIEF)
+    records = open_pipe(fifo, BRIEF)
     with pytest.raises(PipeLateError):
-        list(pairs)
+        list(records)
     hold.set()
 
 
 @pytest.mark.parametrize("missing", [1, 4, 6, 13])
 def test_a_pass_cut_short_is_truncated(fifo: Path, missing: int) -> None:
-    write_soon(fifo, records_of(PAIRS)[:-missing])
-    with pytest.raises((TruncatedRecordError, UnpairedRecordError), match="train_0"):
-        list(read_pairs(fifo, PATIENT))
+    write_soon(fifo, records_of(RECORDS)[:-missing])
+    with pytest.raises(TruncatedRecordError, match="train_0"):
+        read(fifo)
 
 
-def test_bytes_without_the_wrapper_name_the_setting(fifo: Path) -> None:
+def test_bytes_that_are_no_recordio_come_with_the_advice(fifo: Path) -> None:
     write_soon(fifo, b"\x89PNG\r\n\x1a\n and so on1")
-    with pytest.raises(NotRecordIOError, match="RecordWrapperType to RecordIO"):
-        list(read_pairs(fifo, PATIENT))
-
-
-def test_an_odd_number_of_records_names_the_setting(fifo: Path) -> None:
-    write_soon(fifo, records_of(PAIRS) + write_record(b"image three"))
-    with pytest.raises(UnpairedRecordError, match="AttributeNames"):
-        list(read_pairs(fifo, PATIENT))
+    with pytest.raises(NotRecordIOError, match=f"train_0: record 0 .*{ADVICE}"):
+        read(fifo)
 
 
 @pytest.mark.parametrize("make", [lambda _path: None, os.mkfifo])
@@ -148,5 +150,5 @@ def test_being_told_to_stop_ends_every_wait(tmp_path: Path, make: Callable[[Path
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
     with pytest.raises(StoppedError):
-        list(read_pairs(path, PATIENT.or_until(stop)))
+        read(path, PATIENT.or_until(stop))
     assert time.monotonic() - started < 5

@@ -77,6 +77,8 @@ class Hyperparameters:
     ema: float
     start_share: float
     bf16: bool
+    group_records: bool
+    bad_record_share: float
     seed: int
 
 
@@ -248,6 +250,18 @@ RULES: dict[str, Rule] = {
         ours=True,
     ),
     "bf16": Rule(flag, OFF, "mixed precision in bfloat16", ours=True),
+    "group_records": Rule(
+        flag,
+        OFF,
+        "each sample of an augmented manifest carries a third record, the name of its group",
+        ours=True,
+    ),
+    "bad_record_share": Rule(
+        real(0, 1),
+        0.0,
+        "largest share of a pass that may hold no usable image and is left out; 0 = none",
+        ours=True,
+    ),
     "seed": Rule(whole(0, 2**31 - 1), 0, "of every random choice", ours=True),
 }
 

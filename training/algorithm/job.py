@@ -4,12 +4,12 @@ import threading
 from pathlib import Path
 
 import torch
-from monai.networks.nets.resnet import ResNet
 
-from training.algorithm.channels import TRAIN, VALIDATION
+from training.algorithm.channels import MODEL, TRAIN, VALIDATION, Inputs, check_channels
 from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
+from training.algorithm.failure import ChannelConfigError
 from training.algorithm.fit import fit
 from training.algorithm.hardware import choose_device, count_cores, mixed_precision
 from training.algorithm.history import History
@@ -18,12 +18,13 @@ from training.algorithm.images import Scaling
 from training.algorithm.learner import Learner
 from training.algorithm.log import LOGGER
 from training.algorithm.metrics import EpochResult
-from training.algorithm.model import Classifier, build_resnet
+from training.algorithm.model import Classifier, Network, build_resnet
 from training.algorithm.outcome import Outcome
 from training.algorithm.passes import Run
 from training.algorithm.pipe import Patience
 from training.algorithm.resuming import Past, gather, restore
 from training.algorithm.settings import TrainSettings
+from training.algorithm.starting_model import load_starting_model
 from training.algorithm.weights import load_ct_weights
 
 START_FROM_NOISE = "random"
@@ -42,7 +43,7 @@ def run_job(
     _log_parameters(chosen)
     torch.manual_seed(chosen.seed)
     torch.set_num_threads(count_cores())
-    run, start = _build(chosen, settings, stop)
+    run, start = _build(chosen, settings, classes, stop)
     outcome = Outcome(run, settings, classes, start)
     checkpoints = find_checkpoints(settings, chosen, classes)
     past = _resume(checkpoints, run, outcome, settings.layout.model)
@@ -76,14 +77,15 @@ def _resume(
 
 
 def _build(
-    chosen: Hyperparameters, settings: TrainSettings, stop: threading.Event
+    chosen: Hyperparameters,
+    settings: TrainSettings,
+    classes: tuple[str, ...],
+    stop: threading.Event,
 ) -> tuple[Run, str]:
     """Return all that the loop needs, and where the weights started from."""
+    inputs = check_channels(settings.layout, group_records=chosen.group_records)
     resnet = build_resnet(chosen.num_layers, chosen.image_shape[0], chosen.num_classes)
-    start = START_FROM_NOISE
-    if chosen.use_pretrained_model:
-        assert isinstance(resnet, ResNet)  # one of the depths there are weights for
-        start = load_ct_weights(resnet)
+    start = _load_start(resnet, inputs, chosen, settings, classes)
     device = choose_device()
     classifier = Classifier(
         resnet,
@@ -102,9 +104,29 @@ def _build(
         decoders=count_cores(),
         resize=chosen.resize,
         augmentation=CT if chosen.augmentation == CT else chosen.augmentation_type,
+        multi_label=chosen.multi_label,
+        group_records=chosen.group_records,
+        bad_record_share=chosen.bad_record_share,
     )
-    channels = Channel(TRAIN, feed), Channel(VALIDATION, feed)
+    channels = Channel(TRAIN, feed, inputs.train), Channel(VALIDATION, feed, inputs.validation)
     return Run(chosen, classifier, Scaling(), device, *channels), start
+
+
+def _load_start(
+    resnet: Network,
+    inputs: Inputs,
+    chosen: Hyperparameters,
+    settings: TrainSettings,
+    classes: tuple[str, ...],
+) -> str:
+    if inputs.has_model and chosen.use_pretrained_model:
+        raise ChannelConfigError(
+            f"use_pretrained_model=1 with a channel {MODEL!r}: a network starts from one of them; "
+            "set use_pretrained_model=0 or leave the channel out"
+        )
+    if inputs.has_model:
+        return load_starting_model(resnet, settings.layout.channel(MODEL), chosen, classes)
+    return load_ct_weights(resnet) if chosen.use_pretrained_model else START_FROM_NOISE
 
 
 def _log_parameters(chosen: Hyperparameters) -> None:

@@ -47,6 +47,10 @@ class Layout:
         """The text SageMaker shows as FailureReason."""
         return self.base / "output" / "failure"
 
+    def channel(self, name: str) -> Path:
+        """The folder of a channel in File mode."""
+        return self.base / "input" / "data" / name
+
     def fifo(self, channel: str, epoch: int) -> Path:
         """The FIFO of one pass over ``channel``; ``epoch`` counts passes from 0."""
         return self.base / "input" / "data" / f"{channel}_{epoch}"

