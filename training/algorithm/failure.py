@@ -16,6 +16,7 @@
         ├── PipeAbsentError          the FIFO never appeared
         ├── PipeLateError            the FIFO is there, but no bytes came in time
         ├── TruncatedRecordError     the stream ended inside a record
+        ├── PeerFailedError          another process of the job failed; this one cannot go on
         └── StoppedError             told to stop before there was anything to keep
 """
 
@@ -94,6 +95,10 @@ class PipeLateError(AlgorithmError):
 
 class TruncatedRecordError(AlgorithmError):
     """A stream ended in the middle of a record."""
+
+
+class PeerFailedError(AlgorithmError):
+    """Another process of the job failed, and leaves the reason."""
 
 
 class StoppedError(AlgorithmError):

@@ -8,11 +8,12 @@ from training.algorithm.history import History
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.learner import Learner
 from training.algorithm.log import LOGGER
-from training.algorithm.losses import needs_counts
+from training.algorithm.losses import LabelCounts, needs_counts
 from training.algorithm.metrics import EpochResult, Scores
 from training.algorithm.passes import Run, count_train_labels, evaluate, learn
 from training.algorithm.probe import run_probe
 from training.algorithm.resuming import Past
+from training.algorithm.sharing import catch_up
 
 
 def fit(
@@ -26,6 +27,7 @@ def fit(
 
     ``on_epoch`` and ``on_best`` follow each epoch and each best, while the network has the weights
     that were evaluated; ``on_state`` follows them when it has those that learning goes on from.
+    Of several processes, only the first one's ``on_epoch`` and ``on_best`` are called.
 
     :raises StoppedError: when told to stop before an epoch was finished; later, the history up
         to then is returned.
@@ -39,7 +41,7 @@ def fit(
 
     try:
         if run.chosen.probe and not history.results:
-            note(_probe(run))
+            _conclude(run, history, lambda: _probe(run, note))
             on_state(history, None)
         _run_epochs(run, past, history, note, on_state)
     except StoppedError as error:
@@ -78,25 +80,44 @@ def _run_epochs(
         if _is_over(history, chosen):
             return
         learner = learner or _make_learner(run, past, epoch)
-        started = time.monotonic()
-        train = learn(run, learner, epoch)
-        seconds = time.monotonic() - started
-        _log_train(epoch, train, seconds)
-        _check_sample_count(train.samples, chosen)
-        with learner.to_evaluate():
-            validation = evaluate(run, epoch)
-            _log_validation(epoch, validation)
-            speed = train.samples / seconds
-            rate = learner.learning_rate
-            note(EpochResult(epoch, "fit", train, validation, rate, seconds, speed))
+        _run_epoch(run, learner, epoch, history, note)
         on_state(history, learner)
 
 
-def _probe(run: Run) -> EpochResult:
+def _run_epoch(
+    run: Run, learner: Learner, epoch: int, history: History, note: Callable[[EpochResult], None]
+) -> None:
+    started = time.monotonic()
+    train = learn(run, learner, epoch)
+    seconds = time.monotonic() - started
+    _log_train(epoch, train, seconds)
+    _check_sample_count(train.samples, run.chosen)
+
+    def validate() -> EpochResult:
+        with learner.to_evaluate():
+            validation = evaluate(run, epoch)
+            _log_validation(epoch, validation)
+            rate, speed = learner.learning_rate, train.samples / seconds
+            result = EpochResult(epoch, "fit", train, validation, rate, seconds, speed)
+            note(result)
+        return result
+
+    _conclude(run, history, validate)
+
+
+def _probe(run: Run, note: Callable[[EpochResult], None]) -> EpochResult:
     result = run_probe(run)
     _log_train(result.epoch, result.train, result.seconds)
     _log_validation(result.epoch, result.validation)
+    note(result)
     return result
+
+
+def _conclude(run: Run, history: History, work: Callable[[], EpochResult]) -> None:
+    """Have the first process do ``work`` and note its result; the others hear of it."""
+    result = run.team.lead(work)
+    if not run.team.place.is_main:
+        history.add(result)
 
 
 def _is_over(history: History, chosen: Hyperparameters) -> bool:
@@ -117,9 +138,16 @@ def _is_over(history: History, chosen: Hyperparameters) -> bool:
 
 def _make_learner(run: Run, past: Past | None, epoch: int) -> Learner:
     weighted = needs_counts(run.chosen)
-    if weighted and run.label_counts is None:
-        run.label_counts = count_train_labels(run, epoch)
-    learner = Learner(run.classifier, run.chosen, run.label_counts if weighted else None)
+
+    def count() -> tuple[LabelCounts | None, int]:
+        if weighted and run.label_counts is None:
+            run.label_counts = count_train_labels(run, epoch)
+        return run.label_counts, run.train.passes
+
+    run.label_counts, passes = run.team.lead(count)
+    catch_up(run.train, run.team, passes)
+    counts = run.label_counts if weighted else None
+    learner = Learner(run.classifier, run.chosen, counts, run.team)
     if past and past.learner:
         learner.load_state_dict(past.learner)
     return learner

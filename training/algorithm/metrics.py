@@ -1,5 +1,6 @@
 """What one epoch was worth, counted over all samples."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -67,6 +68,12 @@ class Tally:
         if self._top_k:
             best = logits.topk(self._top_k, dim=1).indices
             self._in_top_k += int((best == labels[:, None]).sum())
+
+    def merge(self, total: Callable[[list[float]], list[float]]) -> None:
+        """Count what other processes counted as well; ``total`` sums up over them."""
+        counted = [float(self.samples), self._correct, float(self._in_top_k), self._loss]
+        samples, self._correct, in_top_k, self._loss = total(counted)
+        self.samples, self._in_top_k = int(samples), int(in_top_k)
 
     @property
     def accuracy(self) -> float:

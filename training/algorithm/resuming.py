@@ -42,8 +42,8 @@ def gather(run: Run, history: History, learner: Learner | None, model: Path) -> 
     }
 
 
-def restore(state: dict[str, Any], run: Run, model: Path) -> Past:
-    """Undo :func:`gather`.
+def restore(state: dict[str, Any], run: Run, model: Path | None) -> Past:
+    """Undo :func:`gather`; with no ``model``, what is kept stays in the state.
 
     :raises CheckpointError: when something is missing in the state or does not fit the network.
     """
@@ -58,7 +58,8 @@ def restore(state: dict[str, Any], run: Run, model: Path) -> Past:
         history = History()
         for content in state["history"]:
             history.add(EpochResult.from_json(content))
-        _unpack(state["model"], model)
+        if model:
+            _unpack(state["model"], model)
         return Past(history, state["learner"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
