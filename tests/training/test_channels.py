@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import pytest
@@ -113,13 +112,6 @@ def test_all_faults_of_the_channels_are_named_at_once(job: Job) -> None:
         check_channels(job.layout)
     assert "'train' has TrainingInputMode 'Fifo'" in str(caught.value)
     assert "no channel named 'validation'" in str(caught.value)
-
-
-def test_several_hosts_are_refused(job: Job) -> None:
-    job.configure({}, train=PIPE_CHANNEL, validation=PIPE_CHANNEL)
-    job.layout.resource_config.write_text(json.dumps({"hosts": ["algo-1", "algo-2"]}))
-    with pytest.raises(ChannelConfigError, match="InstanceCount to 1"):
-        check_channels(job.layout)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.algorithm.fit import History, should_stop_early
+from training.algorithm.fit import should_stop_early
+from training.algorithm.history import History
 from training.algorithm.hyperparameters import Hyperparameters, read_hyperparameters
 from training.algorithm.metrics import EpochResult, Scores
 from training.algorithm.optimiser import build_optimiser, set_learning_rate

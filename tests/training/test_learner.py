@@ -29,7 +29,7 @@ def images(labels: torch.Tensor) -> torch.Tensor:
 def test_several_classes_of_an_image_are_learnt_on_their_own() -> None:
     labels = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 4)
     classifier, pupil = learner(multi_label="1", use_weighted_loss="1")
-    for epoch in range(25):
+    for epoch in range(12):
         pupil.start_epoch(epoch)
         pupil.step(images(labels), labels)
     assert torch.equal(classifier(images(labels)).sigmoid() > 0.5, labels > 0.5)
@@ -49,7 +49,7 @@ def test_every_way_to_learn_learns(given: dict[str, str]) -> None:
     both = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 8)
     inputs, labels = images(both), both.argmax(1)
     classifier, pupil = learner(**given)
-    for epoch in range(20):
+    for epoch in range(8):
         pupil.start_epoch(epoch)
         pupil.step(inputs, labels)
     # With the statistics of the batch, as batch-norm has seen too few for its own.

@@ -83,7 +83,6 @@ def check_channels(layout: Layout, *, group_records: bool = False) -> Inputs:
         for name in (TRAIN, VALIDATION)
     )
     faults += _model_faults(channels)
-    faults += _host_faults(layout)
     if faults:
         raise ChannelConfigError(" | ".join(faults))
     return Inputs(train, validation, MODEL in channels)
@@ -193,15 +192,6 @@ def _label_format(name: str, channel: Mapping[str, Any], faults: list[str]) -> L
                 + " or ".join(known.value for known in LabelFormat)
             )
     return LabelFormat.MULTI_HOT
-
-
-def _host_faults(layout: Layout) -> list[str]:
-    if not layout.resource_config.exists():
-        return []
-    hosts = _read_object(layout, "resourceconfig.json").get("hosts", [])
-    if len(hosts) > 1:
-        return [f"the job has {len(hosts)} instances: set InstanceCount to 1"]
-    return []
 
 
 def _read_object(layout: Layout, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ What waits at any moment is bounded by constants here and in :mod:`shuffle`, wha
 the data set. Nothing in the threads uses torch operations, whose own threads belong to the network.
 """
 
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,8 +81,12 @@ class Channel:
         self._opened = 0
 
     @contextmanager
-    def batches(self, *, shuffled: bool = False, varied: bool = False) -> Iterator[Iterator[Batch]]:
+    def batches(
+        self, *, shuffled: bool = False, varied: bool = False, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Iterator[Batch]]:
         """Open the next pass; leaving the context ends its threads and closes its FIFO.
+
+        Of all samples, mixed or not, only every ``share[1]``-th from ``share[0]`` on is decoded.
 
         :raises JobFailedError: from the iterator, whatever :mod:`sources` or decoding meets; an
             empty pass is an error as well.
@@ -97,7 +102,8 @@ class Channel:
         samples = self._source.samples(opened, feed.patience.or_until(abandoned), random)
         with closing(samples), ThreadPoolExecutor(feed.decoders, f"decode-{self.name}") as pool:
             ordered = self._in_order(samples, opened, random)
-            decoded = map_in_order(decode, ordered, pool, ahead=4 * feed.decoders)
+            shared = itertools.islice(ordered, share[0], None, share[1])
+            decoded = map_in_order(decode, shared, pool, ahead=4 * feed.decoders)
             batches = _group(decoded, feed.batch_size, where, rejects)
             with read_ahead(batches, BATCHES_AHEAD, feed.patience, abandoned) as ready:
                 yield ready

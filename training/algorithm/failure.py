@@ -9,12 +9,14 @@
     │   ├── NotRecordIOError         the bytes of a channel are not RecordIO
     │   ├── UnpairedRecordError      images and labels do not alternate
     │   ├── BadSampleError           a label or an image that cannot be used
+    │   ├── CheckpointError          a checkpoint that cannot be read or is of another job
     │   ├── WeightsError             pretrained weights are absent, altered or do not fit
     │   └── ArtefactError            a model artefact that this code must not load
     └── AlgorithmError           exit 1, "AlgorithmError: …": trying again may help
         ├── PipeAbsentError          the FIFO never appeared
         ├── PipeLateError            the FIFO is there, but no bytes came in time
         ├── TruncatedRecordError     the stream ended inside a record
+        ├── PeerFailedError          another process of the job failed; this one cannot go on
         └── StoppedError             told to stop before there was anything to keep
 """
 
@@ -67,6 +69,10 @@ class BadSampleError(CustomerError):
     """One record holds no usable label or image."""
 
 
+class CheckpointError(CustomerError):
+    """A checkpoint that cannot be read, or belongs to another job."""
+
+
 class WeightsError(CustomerError):
     """Pretrained weights cannot be used for this job."""
 
@@ -89,6 +95,10 @@ class PipeLateError(AlgorithmError):
 
 class TruncatedRecordError(AlgorithmError):
     """A stream ended in the middle of a record."""
+
+
+class PeerFailedError(AlgorithmError):
+    """Another process of the job failed, and leaves the reason."""
 
 
 class StoppedError(AlgorithmError):

@@ -2,55 +2,37 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from training.algorithm.failure import StoppedError
+from training.algorithm.history import History
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.learner import Learner
 from training.algorithm.log import LOGGER
-from training.algorithm.losses import needs_counts
+from training.algorithm.losses import LabelCounts, needs_counts
 from training.algorithm.metrics import EpochResult, Scores
 from training.algorithm.passes import Run, count_train_labels, evaluate, learn
 from training.algorithm.probe import run_probe
-
-
-@dataclass(slots=True)
-class History:
-    """Every finished epoch, and the best of them."""
-
-    results: list[EpochResult] = field(default_factory=list)
-    best: EpochResult | None = None
-
-    def add(self, result: EpochResult) -> bool:
-        """Add an epoch and return whether it is the best so far.
-
-        Best is the highest validation accuracy, as in the built-in; among equals, the lowest
-        validation loss.
-        """
-        self.results.append(result)
-        if self.best is None or _worth(result) > _worth(self.best):
-            self.best = result
-            return True
-        return False
-
-
-def _worth(result: EpochResult) -> tuple[float, float]:
-    return result.validation.accuracy, -result.validation.loss
+from training.algorithm.resuming import Past
+from training.algorithm.sharing import catch_up
 
 
 def fit(
     run: Run,
     on_epoch: Callable[[EpochResult], None],
     on_best: Callable[[EpochResult], None],
+    on_state: Callable[[History, Learner | None], None],
+    past: Past | None = None,
 ) -> History:
-    """Run all epochs and return their history; the callbacks follow each epoch and each best.
+    """Run all epochs after those of ``past``, and return the history with these.
 
-    While they run, the network has the weights that were evaluated.
+    ``on_epoch`` and ``on_best`` follow each epoch and each best, while the network has the weights
+    that were evaluated; ``on_state`` follows them when it has those that learning goes on from.
+    Of several processes, only the first one's ``on_epoch`` and ``on_best`` are called.
 
     :raises StoppedError: when told to stop before an epoch was finished; later, the history up
         to then is returned.
     """
-    history = History()
+    history = past.history if past else History()
 
     def note(result: EpochResult) -> None:
         on_epoch(result)
@@ -58,7 +40,10 @@ def fit(
             on_best(result)
 
     try:
-        _run_epochs(run, history, note)
+        if run.chosen.probe and not history.results:
+            _conclude(run, history, lambda: _probe(run, note))
+            on_state(history, None)
+        _run_epochs(run, past, history, note, on_state)
     except StoppedError as error:
         if history.best is None:
             raise StoppedError(
@@ -82,33 +67,57 @@ def should_stop_early(results: Sequence[EpochResult], chosen: Hyperparameters) -
     return waited >= chosen.early_stopping_patience
 
 
-def _run_epochs(run: Run, history: History, note: Callable[[EpochResult], None]) -> None:
+def _run_epochs(
+    run: Run,
+    past: Past | None,
+    history: History,
+    note: Callable[[EpochResult], None],
+    on_state: Callable[[History, Learner], None],
+) -> None:
     chosen = run.chosen
-    if chosen.probe and not history.results:
-        note(_probe(run))
     learner: Learner | None = None
     for epoch in range(len(history.results), chosen.epochs):
         if _is_over(history, chosen):
             return
-        learner = learner or _make_learner(run, epoch)
-        started = time.monotonic()
-        train = learn(run, learner, epoch)
-        seconds = time.monotonic() - started
-        _log_train(epoch, train, seconds)
-        _check_sample_count(train.samples, chosen)
+        learner = learner or _make_learner(run, past, epoch)
+        _run_epoch(run, learner, epoch, history, note)
+        on_state(history, learner)
+
+
+def _run_epoch(
+    run: Run, learner: Learner, epoch: int, history: History, note: Callable[[EpochResult], None]
+) -> None:
+    started = time.monotonic()
+    train = learn(run, learner, epoch)
+    seconds = time.monotonic() - started
+    _log_train(epoch, train, seconds)
+    _check_sample_count(train.samples, run.chosen)
+
+    def validate() -> EpochResult:
         with learner.to_evaluate():
             validation = evaluate(run, epoch)
             _log_validation(epoch, validation)
-            speed = train.samples / seconds
-            rate = learner.learning_rate
-            note(EpochResult(epoch, "fit", train, validation, rate, seconds, speed))
+            rate, speed = learner.learning_rate, train.samples / seconds
+            result = EpochResult(epoch, "fit", train, validation, rate, seconds, speed)
+            note(result)
+        return result
+
+    _conclude(run, history, validate)
 
 
-def _probe(run: Run) -> EpochResult:
+def _probe(run: Run, note: Callable[[EpochResult], None]) -> EpochResult:
     result = run_probe(run)
     _log_train(result.epoch, result.train, result.seconds)
     _log_validation(result.epoch, result.validation)
+    note(result)
     return result
+
+
+def _conclude(run: Run, history: History, work: Callable[[], EpochResult]) -> None:
+    """Have the first process do ``work`` and note its result; the others hear of it."""
+    result = run.team.lead(work)
+    if not run.team.place.is_main:
+        history.add(result)
 
 
 def _is_over(history: History, chosen: Hyperparameters) -> bool:
@@ -127,10 +136,21 @@ def _is_over(history: History, chosen: Hyperparameters) -> bool:
     return False
 
 
-def _make_learner(run: Run, epoch: int) -> Learner:
-    if needs_counts(run.chosen) and run.label_counts is None:
-        run.label_counts = count_train_labels(run, epoch)
-    return Learner(run.classifier, run.chosen, run.label_counts)
+def _make_learner(run: Run, past: Past | None, epoch: int) -> Learner:
+    weighted = needs_counts(run.chosen)
+
+    def count() -> tuple[LabelCounts | None, int]:
+        if weighted and run.label_counts is None:
+            run.label_counts = count_train_labels(run, epoch)
+        return run.label_counts, run.train.passes
+
+    run.label_counts, passes = run.team.lead(count)
+    catch_up(run.train, run.team, passes)
+    counts = run.label_counts if weighted else None
+    learner = Learner(run.classifier, run.chosen, counts, run.team)
+    if past and past.learner:
+        learner.load_state_dict(past.learner)
+    return learner
 
 
 def _check_sample_count(seen: int, chosen: Hyperparameters) -> None:

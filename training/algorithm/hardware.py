@@ -24,9 +24,14 @@ def count_cores() -> int:
     return max(1, cores)
 
 
-def choose_device() -> torch.device:
-    """Return the GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def count_gpus() -> int:
+    """Return how many GPUs this host has for the job."""
+    return torch.cuda.device_count()
+
+
+def choose_device(index: int = 0) -> torch.device:
+    """Return the GPU of that number if there is any, else the CPU."""
+    return torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def mixed_precision(chosen: Hyperparameters, device: torch.device) -> torch.dtype | None:

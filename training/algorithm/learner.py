@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from training.algorithm.averaging import Averaging
+from training.algorithm.distributed import Team
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.losses import LabelCounts, Loss, loss_weights
 from training.algorithm.mixup import mix
@@ -22,17 +23,24 @@ class Learner:
     """Made when the first step is near: what the network is then is what it starts from."""
 
     def __init__(
-        self, classifier: Classifier, chosen: Hyperparameters, counts: LabelCounts | None
+        self,
+        classifier: Classifier,
+        chosen: Hyperparameters,
+        counts: LabelCounts | None,
+        team: Team | None = None,
     ) -> None:
         self._classifier = classifier
         self._chosen = chosen
+        self._team = team or Team()
+        self._network = self._team.parallel(classifier)
         device = classifier.head.weight.device
         weights = loss_weights(counts, chosen).to(device) if counts else None
         self._loss = Loss(chosen.label_smoothing, weights)
         self._optimiser = build_optimiser(classifier.learning_groups(), chosen)
         self._scaler = torch.amp.GradScaler(device.type, enabled=classifier.needs_scaled_loss)
         self._averaging = Averaging(classifier, chosen)
-        steps = -(-chosen.num_training_samples // chosen.mini_batch_size)
+        batch_size = chosen.mini_batch_size * self._team.place.hosts
+        steps = -(-chosen.num_training_samples // batch_size)
         self._schedule = Schedule(chosen, int(chosen.probe), steps)
         self._random = np.random.default_rng()
         self._epoch = 0
@@ -42,29 +50,34 @@ class Learner:
     def start_epoch(self, epoch: int) -> None:
         """Begin ``epoch``; its draws depend on nothing that came before."""
         self._epoch, self._step = epoch, 0
-        self._random = np.random.default_rng((self._chosen.seed, epoch, _MIXUP_STREAM))
+        draws = (self._chosen.seed, epoch, _MIXUP_STREAM, self._team.place.rank)
+        self._random = np.random.default_rng(draws)
         self._classifier.train()
 
     def step(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, float]:
         """Learn from one batch: float inputs (N, C, H, W), labels (N) or (N, classes).
 
+        Of several processes, each gives its part of the batch, and all take the same step.
         Returns the scores (N, classes) before the step, and the mean loss.
         """
-        if len(labels) == 1 and not self._chosen.frozen_batch_norm:
+        total, too_few = self._team.total([len(labels), float(len(labels) < 2)])
+        if too_few and not self._chosen.frozen_batch_norm:
             # Batch-norm has no spread to learn from in a single image (a last batch of one).
             return self._look(inputs, labels)
         self.learning_rate = self._schedule.rate(self._epoch, self._step)
         self._step += 1
         set_learning_rate(self._optimiser, self.learning_rate)
         mixed = mix(inputs, labels, self._chosen.mixup, self._random)
-        logits = self._classifier(mixed.inputs)
-        loss = mixed.losses(self._loss, logits).mean()
+        logits = self._network(mixed.inputs)
+        losses = mixed.losses(self._loss, logits)
+        # The mean over all images once the gradients are averaged over the processes.
+        loss = losses.sum() * (self._team.place.size / total)
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self._averaging.update()
-        return logits.detach(), float(loss.detach())
+        return logits.detach(), _mean(losses)
 
     def to_evaluate(self) -> AbstractContextManager[None]:
         """Have the weights that are evaluated and kept in the network, within the context."""
@@ -88,6 +101,10 @@ class Learner:
         self._classifier.eval()
         with torch.inference_mode():
             logits = self._classifier(inputs)
-            loss = float(self._loss(logits, labels).mean())
+            losses = self._loss(logits, labels)
         self._classifier.train()
-        return logits, loss
+        return logits, _mean(losses)
+
+
+def _mean(losses: torch.Tensor) -> float:
+    return float(losses.detach().sum()) / max(1, len(losses))

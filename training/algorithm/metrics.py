@@ -1,7 +1,8 @@
 """What one epoch was worth, counted over all samples."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -36,6 +37,12 @@ class EpochResult:
         """Return a JSON object."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Undo :meth:`as_json`."""
+        parts = {name: Scores(**content[name]) for name in ("train", "validation")}
+        return cls(**{**content, **parts})
+
 
 class Tally:
     """Sums up batches while an epoch runs, without keeping their scores."""
@@ -61,6 +68,12 @@ class Tally:
         if self._top_k:
             best = logits.topk(self._top_k, dim=1).indices
             self._in_top_k += int((best == labels[:, None]).sum())
+
+    def merge(self, total: Callable[[list[float]], list[float]]) -> None:
+        """Count what other processes counted as well; ``total`` sums up over them."""
+        counted = [float(self.samples), self._correct, float(self._in_top_k), self._loss]
+        samples, self._correct, in_top_k, self._loss = total(counted)
+        self.samples, self._in_top_k = int(samples), int(in_top_k)
 
     @property
     def accuracy(self) -> float:

@@ -7,7 +7,7 @@ import shutil
 from training.algorithm.artefact import DESCRIPTION_NAME, ModelDescription, save_model
 from training.algorithm.curves import CURVES_NAME, draw_accuracy
 from training.algorithm.failure import AlgorithmError
-from training.algorithm.fit import History
+from training.algorithm.history import History
 from training.algorithm.hyperparameters import as_text
 from training.algorithm.log import LOGGER
 from training.algorithm.metrics import EpochResult

@@ -1,11 +1,12 @@
 """One pass over a channel: to learn, to be scored, or to collect features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from training.algorithm.combinations import CT
 from training.algorithm.data import Batch, Channel
+from training.algorithm.distributed import Team
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.images import Scaling
 from training.algorithm.learner import Learner
@@ -13,6 +14,7 @@ from training.algorithm.log import Progress
 from training.algorithm.losses import LabelCounts, count_labels
 from training.algorithm.metrics import Scores, Tally, score
 from training.algorithm.model import Classifier
+from training.algorithm.sharing import shared_batches
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Run:
     validation: Channel
     validation_samples: int | None = None
     label_counts: LabelCounts | None = None
+    team: Team = field(default_factory=Team)
 
     @property
     def varied(self) -> bool:
@@ -44,12 +47,14 @@ def learn(run: Run, learner: Learner, epoch: int) -> Scores:
     tally = Tally(run.chosen.top_k)
     progress = _train_progress(run, epoch)
     learner.start_epoch(epoch)
-    with run.train.batches(shuffled=True, varied=run.varied) as batches:
+    with shared_batches(run.train, run.team, varied=run.varied) as batches:
         for batch in batches:
             inputs, labels = run.to_network(batch)
             logits, loss = learner.step(inputs, labels)
             tally.add(logits, labels, loss)
-            progress.add(len(labels), tally.accuracy)
+            # The other processes have about as many.
+            progress.add(len(labels) * run.team.place.size, tally.accuracy)
+    tally.merge(run.team.total)
     return tally.result()
 
 

@@ -28,6 +28,11 @@ class Layout:
         return self.base / "input" / "config" / "resourceconfig.json"
 
     @property
+    def checkpoint_config(self) -> Path:
+        """JSON object with the LocalPath of checkpoints; only there when the job has them."""
+        return self.base / "input" / "config" / "checkpointconfig.json"
+
+    @property
     def model(self) -> Path:
         """What becomes ``model.tar.gz``; read from here again when serving."""
         return self.base / "model"
