@@ -81,7 +81,7 @@ def test_another_jobs_checkpoint_is_refused_with_what_differs(job: Job) -> None:
 
 
 class Harmful:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
         return Path.touch, (Path("harm"),)
 
 

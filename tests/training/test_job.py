@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.builders import Job, as_stream, make_samples
+from tests.training.builders import Job, as_stream, make_samples, make_slice
 from training.algorithm import log
 from training.algorithm.artefact import load_model
 from training.algorithm.failure import BadSampleError
 from training.algorithm.hyperparameters import read_hyperparameters
+from training.algorithm.images import decode_image
 from training.algorithm.inference import Predictor
 from training.algorithm.job import run_job
 from training.algorithm.settings import TrainSettings
@@ -189,3 +190,23 @@ def test_a_seed_replays_a_job(job: Job) -> None:
         return [epoch[part]["loss"] for epoch in epochs for part in ("train", "validation")]
 
     assert outcome() == pytest.approx(outcome(), rel=1e-4)
+
+
+@pytest.mark.parametrize("probe", ["0", "1"])
+def test_several_classes_of_an_image_have_probabilities_of_their_own(job: Job, probe: str) -> None:
+    several = {"0": "[0, 0]", "1": "[1, 1]"}
+    content = as_stream([(image, several[label]) for image, label in make_samples(12)])
+    job.feed("train", *[content] * 3)
+    job.feed("validation", *[content] * 3)
+    given = {**TINY, **SMALL, "multi_label": "1", "use_weighted_loss": "1", "top_k": "2"}
+    chosen = read_hyperparameters({**given, "probe": probe, "epochs": "1"})
+    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=30)
+    run_job(chosen, settings, ("0", "1"), threading.Event())
+    description, _ = load_model(job.layout.model)
+    assert description.metrics["validation"]["top_k_accuracy"] is None
+    if probe == "1":
+        assert description.metrics["validation"]["accuracy"] == 1
+        predictor = Predictor.load(job.layout.model)
+        predictor.check()
+        answers = [predictor.predict(decode_image(make_slice(n, 7), (1, 28, 28))) for n in (0, 1)]
+        assert max(answers[0]) < 0.5 < min(answers[1])

@@ -61,7 +61,7 @@ def read_notice() -> str:
         raise WeightsError(f"the CT weights have no {NOTICE_NAME} ({error}): {INSTALL}") from error
 
 
-def install_backbone(resnet: ResNet, state: Mapping[str, torch.Tensor]) -> None:
+def install_backbone(resnet: Network, state: Mapping[str, torch.Tensor]) -> None:
     """Put ``state`` into ``resnet``, whose head stays as it is.
 
     :raises WeightsError: when ``state`` is not that of all its other layers.
