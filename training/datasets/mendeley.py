@@ -6,8 +6,9 @@ Mendeley Data, version 3, https://doi.org/10.17632/8h65ywd2jr.3. What is relied 
   twice within a folder of the same name. Folder names are compared without regard to case, blanks
   and hyphens, and may lie deeper. X-rays are left out: the classifier reads CT.
 - 5,427 COVID and 2,628 Non-COVID pictures of CT (the set's own description), PNG, JPEG and others
-  of many sizes, grey or coloured, some with alpha. They were "augmented with different augmentation
-  techniques", so mirrored and turned copies are to be expected, and there are no patient ids.
+  of many sizes, grey or coloured, some with alpha. The description of version 2 says that they are
+  augmented with different techniques, so mirrored and turned copies are to be expected. There are
+  no patient ids.
 - names, as far as they tell of their origin: pictures from the COVID-CT set (Yang et al. 2020,
   https://arxiv.org/abs/2003.13865) are called after the preprint they were cut from,
   `2020.02.22.20024927-p19-68%5.png` (DOI suffix, page, figure, panel), or by a number and a panel,

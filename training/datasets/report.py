@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,8 +102,3 @@ def _warnings(groups: set[str], outcome: Outcome) -> Iterator[str]:
 def relative_name(path: Path, root: Path) -> str:
     """How a path is named in journal and report."""
     return path.relative_to(root).as_posix()
-
-
-def counted(noun: str, items: Sequence[object]) -> str:
-    """Such as "3 files"."""
-    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"

@@ -65,10 +65,13 @@ def test_alpha_leaves_no_trace(source: Path, tmp_path: Path) -> None:
 
 
 def test_metadata_of_the_source_stays_behind(source: Path, tmp_path: Path) -> None:
-    save(picture(53), source / "ill" / "ill-p1" / "told.jpg", comment=b"Jane Doe")
+    folder = source / "ill" / "ill-p1"
+    save(picture(53), folder / "told.jpg", comment=b"Jane Doe", icc_profile=b"Jane Doe")
+    save(picture(54), folder / "told.png", icc_profile=b"Jane Doe")
     out = tmp_path / "out"
     run("import-folder", source, out)
-    assert not any(b"Jane" in content for content in tree(out).values())
+    assert len(tree(out)) == 10
+    assert not any(b"iCCP" in content or b"Jane" in content for content in tree(out).values())
 
 
 def test_pictures_straight_in_the_class_folder_are_their_own_groups(tmp_path: Path) -> None:
