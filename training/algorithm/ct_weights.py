@@ -1,7 +1,8 @@
 """The ``ct-weights`` program: the package's CT weights → a ``model.tar.gz`` to start from.
 
-Put it into S3 once and name it as a training job's channel ``model``: then the job's image needs
-no package, and nothing is turned, summed or checked against 235 MB again.
+It is meant for a training job's channel ``model``, so that the job's image needs no package and
+nothing is turned, summed or checked against 235 MB again. :mod:`starting_model` does not take a
+backbone yet.
 """
 
 import datetime as dt
