@@ -1,4 +1,5 @@
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def warnings() -> Iterator[list[str]]:
 def one_thread() -> None:
     """Tiny networks on a busy machine: a second thread would only be waited for."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """For this process and those it starts: sums over more threads are rounded otherwise."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture

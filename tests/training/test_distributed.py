@@ -1,11 +1,9 @@
 """Two processes learn what one would at the same global batch; batch-norm is frozen for that."""
 
 import json
-import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import Popen
@@ -40,16 +38,7 @@ GIVEN = {
 VALIDATION = as_stream(make_samples(5, first_seed=100))
 HOSTS = ("127.0.0.1", "localhost")
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    """For this process and those it starts: the machine may have no more."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    yield
-    os.sched_setaffinity(0, cores)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_core")]
 
 
 def container(folder: Path, *, passes: int, train: bytes, **given: str) -> Job:

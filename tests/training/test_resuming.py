@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,7 @@ GIVEN = {
 TRAIN = as_stream(make_samples(12))
 VALIDATION = as_stream(make_samples(6, first_seed=100))
 
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    """For this process and those it starts: sums over more threads are rounded otherwise."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    yield
-    os.sched_setaffinity(0, cores)
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def container(folder: Path, checkpoints: Path, **given: str) -> Job:

@@ -6,8 +6,7 @@ written is never taken for a model.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
 from training.algorithm.model import ARCHITECTURES
+from training.algorithm.replacing import replacing
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
@@ -55,7 +55,7 @@ def save_model(
     """Write both files, each in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_NAME
-    with _replacing(weights) as part:
+    with replacing(weights) as part:
         torch.save(dict(state), part)
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -63,7 +63,7 @@ def save_model(
         "scaling": description.scaling.as_json(),
         "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
     }
-    with _replacing(folder / DESCRIPTION_NAME) as part:
+    with replacing(folder / DESCRIPTION_NAME) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -112,17 +112,6 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         return ModelDescription(**content), weights
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to that becomes ``path`` when all went well, and vanishes if not."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -18,6 +18,7 @@ from training.algorithm.failure import CheckpointError
 from training.algorithm.hyperparameters import Hyperparameters, as_text
 from training.algorithm.log import LOGGER
 from training.algorithm.paths import Layout
+from training.algorithm.replacing import replacing
 from training.algorithm.settings import TrainSettings
 
 SCHEMA_VERSION = 1
@@ -36,16 +37,11 @@ class Checkpoints:
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep ``state`` (tensors and plain values) in place of the one before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".{CHECKPOINT_NAME}.part"
         content = {"schema_version": SCHEMA_VERSION, "job": self.job, "state": dict(state)}
-        try:
-            with part.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.folder / CHECKPOINT_NAME)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(self.folder / CHECKPOINT_NAME) as part, part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
 
     def load(self) -> dict[str, Any] | None:
         """Return the state that was kept, or None when there is none.

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from training.algorithm.image_records import is_encoded_image, pack_image
 from training.algorithm.records import write_record
+from training.algorithm.replacing import replacing
 
 CLASSES_NAME = "classes.json"
 TRAIN_NAME = "train.rec"
@@ -133,22 +134,17 @@ def _shuffled(examples: list[Example], seed: int) -> list[Example]:
 
 def _write(examples: Iterable[Example], path: Path, skipped: list[Path]) -> int:
     """Write one half in one step; return the number of its records."""
-    part = path.with_name(f".{path.name}.part")
     count = 0
-    try:
-        with part.open("wb") as file:
-            for example in examples:
-                encoded = example.path.read_bytes()
-                if not is_encoded_image(encoded):
-                    skipped.append(example.path)
-                    continue
-                file.write(write_record(pack_image([example.label], count, encoded)))
-                count += 1
-                if count % _SAY_EVERY == 0:
-                    sys.stderr.write(f"{path.name}: {count} images\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("wb") as file:
+        for example in examples:
+            encoded = example.path.read_bytes()
+            if not is_encoded_image(encoded):
+                skipped.append(example.path)
+                continue
+            file.write(write_record(pack_image([example.label], count, encoded)))
+            count += 1
+            if count % _SAY_EVERY == 0:
+                sys.stderr.write(f"{path.name}: {count} images\n")
     return count
 
 

@@ -4,6 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from training.algorithm.replacing import replacing
+
 DIGEST_CHARACTERS = 8
 MAX_SLUG_CHARACTERS = 60
 
@@ -13,9 +15,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.\-]+")
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file by way of a hidden temporary one beside it; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def move(old: Path, new: Path) -> None:
