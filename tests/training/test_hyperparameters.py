@@ -7,13 +7,13 @@ import pytest
 from training.algorithm import document
 from training.algorithm.failure import HyperparameterError
 from training.algorithm.hyperparameters import (
-    RULES,
     Hyperparameters,
     as_text,
     class_names,
     load_hyperparameters,
     read_hyperparameters,
 )
+from training.algorithm.table import RULES
 
 REQUIRED = {"num_classes": "2", "num_training_samples": "100"}
 # The documented set of the built-in; ours adds to it and leaves none out.

@@ -6,8 +6,8 @@ A test fails when the file is not what the rules say.
 from pathlib import Path
 from typing import Any
 
-from training.algorithm.hyperparameters import RULES
 from training.algorithm.rules import Rule
+from training.algorithm.table import RULES
 
 TARGET = Path(__file__).resolve().parents[1] / "HYPERPARAMETERS.md"
 _HEAD = """# Hyperparameters

@@ -8,8 +8,8 @@ from monai.networks.nets.resnet import ResNet
 from torch import nn
 
 from training.algorithm import small_resnet
-from training.algorithm.hyperparameters import SMALL_IMAGE_DEPTHS
 from training.algorithm.small_resnet import SmallResNet
+from training.algorithm.table import SMALL_IMAGE_DEPTHS
 
 BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
     18: ("basic", (2, 2, 2, 2)),
