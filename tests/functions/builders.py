@@ -58,6 +58,7 @@ ENVIRONMENT = {
     "MAX_CONCURRENT_TRANSFORMS": "4",
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
+    "STARTING_MODEL_KEY": "",
     "VALIDATION_SHARE": "0.2",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }

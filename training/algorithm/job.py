@@ -11,7 +11,7 @@ from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
 from training.algorithm.distributed import ALONE, Team, assemble
-from training.algorithm.failure import ChannelConfigError, HyperparameterError
+from training.algorithm.failure import HyperparameterError
 from training.algorithm.fit import fit
 from training.algorithm.hardware import choose_device, count_cores, mixed_precision
 from training.algorithm.history import History
@@ -152,11 +152,6 @@ def _load_start(
     settings: TrainSettings,
     classes: tuple[str, ...],
 ) -> str:
-    if inputs.has_model and chosen.use_pretrained_model:
-        raise ChannelConfigError(
-            f"use_pretrained_model=1 with a channel {MODEL!r}: a network starts from one of them; "
-            "set use_pretrained_model=0 or leave the channel out"
-        )
     if inputs.has_model:
         return load_starting_model(resnet, settings.layout.channel(MODEL), chosen, classes)
     return load_ct_weights(resnet) if chosen.use_pretrained_model else START_FROM_NOISE
