@@ -86,6 +86,16 @@ def test_a_probe_separates_classes_that_frozen_features_separate(job: Job) -> No
     assert load_model(job.layout.model)[0].metrics == epoch
 
 
+def test_a_head_over_three_stages_is_fitted_learnt_and_served(job: Job) -> None:
+    probe, tuned = run(job, passes=2, epochs="2", probe="1", head_stages="3", trainable_stages="1")
+    assert probe["validation"]["accuracy"] == tuned["validation"]["accuracy"] == 1.0
+    description, state = load_model(job.layout.model)
+    assert state["fc.weight"].shape == (2, 128 + 256 + 512)
+    assert description.head_stages == 3
+    predictor = Predictor.load(job.layout.model)
+    predictor.check()
+
+
 def test_with_the_head_alone_nothing_is_left_after_the_probe(job: Job, lines: list[str]) -> None:
     epochs = run(job, passes=1, epochs="5", probe="1", trainable_stages="0")
     assert len(epochs) == 1

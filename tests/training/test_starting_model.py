@@ -119,6 +119,7 @@ def test_ct_weights_and_a_model_to_go_on_from_exclude_each_other(trained: Traine
         ({"num_layers": 34}, ["num_layers=18 of the model", "the job's num_layers=34"]),
         ({"num_classes": 3}, ["num_classes=2 of the model", "the job's num_classes=3"]),
         ({"image_shape": (3, 64, 32)}, ["image_shape=3,32,32 of", "job's image_shape=3,64,32"]),
+        ({"head_stages": 2}, ["head_stages=1 of the model", "the job's head_stages=2"]),
         ({"num_layers": 50, "num_classes": 4}, ["num_layers=50", "num_classes=4"]),
     ],
 )

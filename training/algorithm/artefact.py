@@ -48,6 +48,11 @@ class ModelDescription:
     created_at: str
     kind: str = CLASSIFIER
 
+    @property
+    def head_stages(self) -> int:
+        """How many of the last stages the head sees; models from before that was said: one."""
+        return int(self.hyperparameters.get("head_stages", "1"))
+
 
 def save_model(
     folder: Path, description: ModelDescription, state: Mapping[str, torch.Tensor]
@@ -109,9 +114,12 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
-        return ModelDescription(**content), weights
+        description = ModelDescription(**content)
+        if description.head_stages < 1:
+            raise ValueError("head_stages below 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+    return description, weights
 
 
 def _sha256(path: Path) -> str:

@@ -114,7 +114,9 @@ def _build(
 ) -> tuple[Run, str]:
     """Return all that the loop needs, and where the weights started from."""
     inputs = check_channels(settings.layout, group_records=chosen.group_records)
-    resnet = build_resnet(chosen.num_layers, chosen.image_shape[0], chosen.num_classes)
+    resnet = build_resnet(
+        chosen.num_layers, chosen.image_shape[0], chosen.num_classes, chosen.head_stages
+    )
     start = _load_start(resnet, inputs, chosen, settings, classes)
     device = choose_device(team.place.local_rank)
     if device.type == "cuda" and team.place.size > 1:
@@ -125,6 +127,7 @@ def _build(
         chosen.trainable_stages,
         frozen_batch_norm=chosen.frozen_batch_norm,
         mixed=mixed_precision(chosen, device),
+        head_stages=chosen.head_stages,
     )
     classifier.place_on(device)
     feed = Feed(

@@ -99,6 +99,7 @@ def _check_fit(description: ModelDescription, chosen: Hyperparameters) -> None:
     }
     if description.kind != BACKBONE:
         pairs["image_shape"] = _shape(description.image_shape), _shape(chosen.image_shape)
+        pairs["head_stages"] = description.head_stages, chosen.head_stages
         pairs["num_classes"] = len(description.classes), chosen.num_classes
     differences = [
         f"{name}={of_model} of the model is not the job's {name}={of_job}"
