@@ -74,7 +74,7 @@ def test_a_wider_head_sees_the_last_stages_side_by_side(
     depth: int, widths: list[int], frozen: int
 ) -> None:
     torch.manual_seed(0)
-    resnet = build_resnet(depth, 3, 2, head_stages=3)
+    resnet: Any = build_resnet(depth, 3, 2, head_stages=3)
     network = Classifier(resnet, frozen, frozen_batch_norm=True, head_stages=3).eval()
     maps: list[torch.Tensor] = []
     layers = ("layer1", "layer2", "layer3") if depth == 20 else ("layer2", "layer3", "layer4")
