@@ -31,7 +31,8 @@ class ModelDescription:
     """``model.json``: what a reader needs to use the weights, and to know where they are from.
 
     ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
-    backbone has no classes, and fits images of any height and width.
+    backbone has no classes, and fits images of any height and width. ``calibration``: see
+    :mod:`calibration`; None leaves the scores as they are.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class ModelDescription:
     hyperparameters: dict[str, str]
     created_at: str
     kind: str = CLASSIFIER
+    calibration: dict[str, Any] | None = None
 
 
 def save_model(
@@ -64,6 +66,18 @@ def save_model(
         "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
     }
     with replacing(folder / DESCRIPTION_NAME) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def amend_description(folder: Path, **values: Any) -> None:
+    """Give fields of ``model.json`` new values (JSON); the weights stay.
+
+    :raises ArtefactError: when the file is absent or of an unknown kind.
+    """
+    path = folder / DESCRIPTION_NAME
+    _read_description(path)
+    content = json.loads(path.read_bytes()) | values
+    with replacing(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

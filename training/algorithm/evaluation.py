@@ -17,6 +17,7 @@ from training.algorithm.intervals import (
     LEVEL,
     RESAMPLES,
     Estimate,
+    Floats,
     Statistic,
     area_under_roc,
     estimate,
@@ -26,18 +27,22 @@ from training.algorithm.intervals import (
 
 Flags = npt.NDArray[np.bool_]
 SENSITIVITY, SPECIFICITY = "sensitivity", "specificity"
+_OF = " of "
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``figures`` by name, as learned ``raw`` ones; ``calibrated`` is None with multi_label.
+    """``figures`` by name, and ``raw`` those without calibration; no calibration with multi_label.
 
-    Of two classes the last is the positive one, and sensitivity and specificity are of it; of more
-    classes, and with multi_label, each has its own, as "sensitivity of <class>".
+    Of each sample (N, classes): ``scores`` as learned, by which it is ranked; whether it is of a
+    class; whether that was answered. Of two classes the last is the positive one, and sensitivity
+    and specificity are of it; of more, and with multi_label, each has "sensitivity of <class>".
     """
 
     answers: Answers
     classes: tuple[str, ...]
+    scores: Floats
+    is_class: Flags
     answered: Flags
     units: int
     figures: dict[str, Estimate | None]
@@ -89,7 +94,9 @@ def evaluate_answers(answers: Answers, classes: tuple[str, ...], seed: int) -> E
     if calibrated:
         answered = _one_of(calibrated.after.argmax(1).numpy(), len(classes))
         raw = _one_of(calibrated.before.argmax(1).numpy(), len(classes))
-    statistics: dict[str, Statistic] = {"auc": _area(answers, calibrated, is_class)}
+    # Ranked by what was learned: scores of several fits, one per fold, have no common order.
+    scores = (calibrated.before if calibrated else answers.logits.double()).numpy()
+    statistics = {"auc": _area(scores, is_class, multi_label=answers.multi_label)}
     statistics |= _statistics(answered, is_class, classes, multi_label=answers.multi_label)
     before = _statistics(raw, is_class, classes, multi_label=answers.multi_label)
     if calibrated:
@@ -101,6 +108,8 @@ def evaluate_answers(answers: Answers, classes: tuple[str, ...], seed: int) -> E
     return Evaluation(
         answers,
         classes,
+        scores,
+        is_class,
         answered,
         units=int(unit_of.max()) + 1,
         figures={name: found[name] for name in statistics},
@@ -113,8 +122,8 @@ def describe(evaluation: Evaluation) -> str:
     """Return a sentence for people."""
     figures = ", ".join(f"{n} {e}" for n, e in evaluation.figures.items() if e is not None)
     unit = evaluation.answers.unit
-    doubt = "" if unit == BY_GROUP else "; slices of one patient count as independent, see README"
-    return f"{LEVEL:.0%} interval by {unit} ({evaluation.units}{doubt}): {figures}"
+    doubt = "" if unit == BY_GROUP else ", none of them known to be of the same patient"
+    return f"Shipped, with {LEVEL:.0%} interval by {unit} ({evaluation.units}{doubt}): {figures}"
 
 
 def metric_line(evaluation: Evaluation, epoch: int) -> str:
@@ -122,7 +131,7 @@ def metric_line(evaluation: Evaluation, epoch: int) -> str:
     parts = [
         f"shipped-{name}={each.value:.6f}"
         for name, each in evaluation.figures.items()
-        if each is not None and " " not in name
+        if each is not None and _OF not in name
     ]
     return " ".join([f"Shipped epoch={epoch}", *parts])
 
@@ -132,7 +141,7 @@ def _statistics(
 ) -> dict[str, Statistic]:
     right = answered == is_class
     statistics = {"accuracy": share(right.mean(axis=1) if multi_label else right.all(axis=1) * 1.0)}
-    names = {index: f" of {name}" for index, name in enumerate(classes)}
+    names = {index: f"{_OF}{name}" for index, name in enumerate(classes)}
     if len(classes) == 2 and not multi_label:
         names = {1: ""}
     for index, suffix in names.items():
@@ -142,10 +151,8 @@ def _statistics(
     return statistics
 
 
-def _area(answers: Answers, calibrated: Calibrated | None, is_class: Flags) -> Statistic:
-    """Rank by what was learned: scores of several fits, one per fold, have no common order."""
-    scores = (calibrated.before if calibrated else answers.logits.double()).numpy()
-    if calibrated and scores.shape[1] == 2:
+def _area(scores: Floats, is_class: Flags, *, multi_label: bool) -> Statistic:
+    if scores.shape[1] == 2 and not multi_label:
         return area_under_roc(scores[:, 1], is_class[:, 1])  # that of the other class is the same
     return mean_of([area_under_roc(*pair) for pair in zip(scores.T, is_class.T, strict=True)])
 
@@ -160,5 +167,13 @@ def _one_of(indices: npt.NDArray[np.int64], classes: int) -> Flags:
     return flags
 
 
-def _as_json(figures: dict[str, Estimate | None]) -> dict[str, dict[str, float | None] | None]:
-    return {name: each.as_json() if each else None for name, each in figures.items()}
+def _as_json(figures: dict[str, Estimate | None]) -> dict[str, Any]:
+    """Return those of a class below ``per_class``, the others at the top."""
+    content: dict[str, Any] = {}
+    for name, each in figures.items():
+        figure, _, of_class = name.partition(_OF)
+        place = content
+        if of_class:
+            place = content.setdefault("per_class", {}).setdefault(of_class, {})
+        place[figure] = each.as_json() if each else None
+    return content
