@@ -83,7 +83,7 @@ def test_a_probe_separates_classes_that_frozen_features_separate(job: Job) -> No
     (epoch,) = run(job, passes=1, epochs="1", probe="1")
     assert epoch["validation"]["accuracy"] == 1.0
     assert epoch["validation"]["auc"] == 1.0
-    assert load_model(job.layout.model)[0].metrics == epoch
+    assert load_model(job.layout.model)[0].metrics.items() >= epoch.items()
 
 
 def test_with_the_head_alone_nothing_is_left_after_the_probe(job: Job, lines: list[str]) -> None:
