@@ -18,12 +18,7 @@ from tomodrop.settings import Settings
 if TYPE_CHECKING:
     from tomodrop.clients import App
 
-# The built-in brings its own metric definitions and refuses others.
 BUILT_IN_REPOSITORY = "/image-classification:"
-_METRICS = [
-    {"Name": "train:accuracy", "Regex": r"Train-accuracy=([0-9.]+)"},
-    {"Name": "validation:accuracy", "Regex": r"Validation-accuracy=([0-9.]+)"},
-]
 _SECONDS_PER_HOUR = 3600
 
 
@@ -108,7 +103,10 @@ def training_request(
         },
     }
     if BUILT_IN_REPOSITORY not in settings.algorithm_image:
-        request["AlgorithmSpecification"]["MetricDefinitions"] = _METRICS
+        # The built-in brings its own metric definitions and refuses others.
+        request["AlgorithmSpecification"]["MetricDefinitions"] = [
+            {"Name": name, "Regex": regex} for name, regex in settings.metric_definitions
+        ]
     return request | (_spot(settings, f"{folder}{job}/checkpoints") if settings.use_spot else {})
 
 

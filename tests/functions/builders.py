@@ -58,6 +58,8 @@ ENVIRONMENT = {
     "MAX_CONCURRENT_TRANSFORMS": "4",
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
+    "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
+    "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }
