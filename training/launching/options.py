@@ -44,6 +44,11 @@ class TrainingOptions:
     job_name_prefix: str
     wait: bool
 
+    @property
+    def with_groups(self) -> bool:
+        """Whether the manifest's lines name the group of their image, a third record of each."""
+        return dict(self.hyperparameters).get("group_records", "").lower() in ("1", "true")
+
 
 @dataclass(frozen=True, slots=True)
 class TransformOptions:
