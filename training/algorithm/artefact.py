@@ -6,6 +6,7 @@ written is never taken for a model.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,9 +124,18 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
+        _check_calibration(content.get("calibration"), len(content["classes"]))
         return ModelDescription(**content), weights
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+
+
+def _check_calibration(calibration: Any, classes: int) -> None:
+    if calibration is None:
+        return
+    numbers = [float(calibration["temperature"]), *map(float, calibration["bias"])]
+    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0 or len(numbers) != classes + 1:
+        raise ValueError(f"a calibration {numbers} that does not fit {classes} classes")
 
 
 def _sha256(path: Path) -> str:
