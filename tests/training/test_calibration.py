@@ -145,5 +145,5 @@ def test_weights_of_the_error_are_repeated_samples() -> None:
     probabilities = (logits * 2).double().softmax(1)
     weights = np.random.default_rng(0).integers(3, size=200)
     drawn = np.repeat(np.arange(200), weights)
-    weighted = calibration_error(probabilities, labels)(weights[None] * 1.0)[0]
+    weighted = calibration_error(probabilities, labels)(weights[None].astype(np.float64))[0]
     assert weighted == pytest.approx(error(probabilities[drawn], labels[drawn]))

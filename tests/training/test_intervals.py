@@ -110,7 +110,7 @@ def test_an_interval_with_too_few_defined_resamples_is_left_out() -> None:
 
 
 def test_a_seed_makes_the_interval() -> None:
-    right = (np.random.default_rng(0).random(60) < 0.8) * 1.0
+    right = (np.random.default_rng(0).random(60) < 0.8).astype(np.float64)
     one, same, other = (estimate({"a": share(right)}, np.arange(60), seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
@@ -119,7 +119,7 @@ def test_a_seed_makes_the_interval() -> None:
 def clustered(random: np.random.Generator, groups: int, size: int) -> np.ndarray:
     """Rightness of slices whose groups differ: in the mean, 0.8 are right."""
     skill = random.beta(4, 1, size=groups)
-    return (random.random((groups, size)) < skill[:, None]).ravel() * 1.0
+    return (random.random((groups, size)) < skill[:, None]).ravel().astype(np.float64)
 
 
 def test_by_group_the_true_value_is_inside_as_often_as_said_and_by_sample_is_not() -> None:

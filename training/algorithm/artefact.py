@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +60,16 @@ def save_model(
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        **asdict(description),
-        "scaling": description.scaling.as_json(),
-        "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
-    }
-    with replacing(folder / DESCRIPTION_NAME) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_description(folder, description, {"file": WEIGHTS_NAME, "sha256": _sha256(weights)})
 
 
 def amend_description(folder: Path, **values: Any) -> None:
-    """Give fields of ``model.json`` new values (JSON); the weights stay.
+    """Give fields of a saved :class:`ModelDescription` new values; the weights stay.
 
-    :raises ArtefactError: when the file is absent or of an unknown kind.
+    :raises ArtefactError: when it is absent or of an unknown kind.
     """
-    path = folder / DESCRIPTION_NAME
-    _read_description(path)
-    content = json.loads(path.read_bytes()) | values
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    description, weights = _read_description(folder / DESCRIPTION_NAME)
+    _write_description(folder, replace(description, **values), weights)
 
 
 def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
@@ -103,6 +93,19 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
     except Exception as error:  # torch raises many kinds for bytes it does not like
         raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
     return description, state
+
+
+def _write_description(
+    folder: Path, description: ModelDescription, weights: dict[str, Any]
+) -> None:
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        **asdict(description),
+        "scaling": description.scaling.as_json(),
+        "weights": weights,
+    }
+    with replacing(folder / DESCRIPTION_NAME) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
