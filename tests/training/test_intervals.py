@@ -81,13 +81,22 @@ def test_two_groups_are_drawn_in_three_ways() -> None:
     assert 0.55 < by_sample.high < 0.65
 
 
+@pytest.mark.parametrize(("right", "low", "high"), [(1.0, 0.4782, 1.0), (0.0, 0.0, 0.5218)])
+def test_all_right_is_not_taken_for_certain(right: float, low: float, high: float) -> None:
+    # Clopper and Pearson's interval for five of five, or none of five: 0.025 to the power of 1/5.
+    groups = np.repeat(np.arange(6), 100)
+    found = estimate({"a": share(np.full(600, right), among=groups > 0)}, groups, 0)["a"]
+    assert found is not None
+    assert (found.value, found.low, found.high) == pytest.approx((right, low, high), abs=1e-4)
+
+
 def test_what_is_not_defined_has_no_figure_or_no_interval() -> None:
     right, groups = np.array([1.0, 0.0, 1.0, 1.0]), np.arange(4)
     of_none = share(right, among=np.zeros(4, bool))
     # One of four: drawn at least once in 1 - (3/4)^4 = 68 % of the resamples.
     of_one = share(right, among=bits(1, 0, 0, 0))
     found = estimate({"none": of_none, "one": of_one}, groups, 0)
-    assert found == {"none": None, "one": Estimate(1.0, 1.0, 1.0)}
+    assert found == {"none": None, "one": Estimate(1.0, pytest.approx(0.025), 1.0)}
     # The only group of its class among two, whose AUC needs both: half of the resamples have it.
     apart = area_under_roc(np.array([0.1, 0.9]), bits(0, 1))
     many = np.array([0] * 9 + [1])

@@ -58,7 +58,11 @@ class Evaluation:
     @property
     def method(self) -> str:
         """How the intervals were made."""
-        return f"{LEVEL:.0%} percentile bootstrap by {self.answers.unit}, {RESAMPLES} resamples"
+        unit = self.answers.unit
+        return (
+            f"{LEVEL:.0%} percentile bootstrap by {unit}, {RESAMPLES} resamples; of a share of 0 "
+            f"or 1 Clopper-Pearson, a {unit} being an observation"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the part ``shipped`` of the metrics in ``model.json``."""
@@ -123,7 +127,10 @@ def describe(evaluation: Evaluation) -> str:
     figures = ", ".join(f"{n} {e}" for n, e in evaluation.figures.items() if e is not None)
     unit = evaluation.answers.unit
     doubt = "" if unit == BY_GROUP else ", none of them known to be of the same patient"
-    return f"Shipped, with {LEVEL:.0%} interval by {unit} ({evaluation.units}{doubt}): {figures}"
+    of = f" of {evaluation.positive!r}" if evaluation.positive else ""
+    return (
+        f"Shipped{of}, with {LEVEL:.0%} interval by {unit} ({evaluation.units}{doubt}): {figures}"
+    )
 
 
 def metric_line(evaluation: Evaluation, epoch: int) -> str:

@@ -1,7 +1,9 @@
 """95 % intervals by the percentile bootstrap (Efron 1979), which draws whole groups.
 
 Slices of one patient resemble each other. Drawing slices one by one takes them for independent, and
-the interval comes out too narrow; drawing patients does not (Field and Welsh 2007).
+the interval comes out too narrow; drawing patients does not (Field and Welsh 2007). Where all are
+right, or none, every resample is the same: a share's interval is then the exact one (Clopper and
+Pearson 1934) with each group as one observation.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 RESAMPLES = 2000
 LEVEL = 0.95
+_TAIL = (1 - LEVEL) / 2
 _WEIGHTS_AT_ONCE = 400_000
 """Arrays of 3 MB stay near the processor: larger ones take half as long again."""
 _LEAST_DEFINED = 0.5
@@ -60,10 +63,15 @@ def estimate(
     for weights in _resample(unit_of, seed, resamples):
         for name, of in statistics.items():
             drawn[name].append(of(weights))
-    return {
-        name: None if np.isnan(values[name]) else _with_interval(values[name], drawn[name])
-        for name in statistics
-    }
+    found: dict[str, Estimate | None] = {}
+    for name, of in statistics.items():
+        if np.isnan(values[name]):
+            found[name] = None
+        elif isinstance(of, Share) and values[name] in (0.0, 1.0):
+            found[name] = _exact(values[name], of.units(unit_of))
+        else:
+            found[name] = _with_interval(values[name], drawn[name])
+    return found
 
 
 def _resample(unit_of: npt.NDArray[np.int64], seed: int, resamples: int) -> Iterator[Floats]:
@@ -84,21 +92,36 @@ def _with_interval(value: float, drawn: Sequence[Floats]) -> Estimate:
     defined = values[~np.isnan(values)]
     if len(defined) < _LEAST_DEFINED * len(values):
         return Estimate(value, None, None)
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(defined, (tail, 1 - tail))
+    low, high = np.quantile(defined, (_TAIL, 1 - _TAIL))
     return Estimate(value, float(low), float(high))
 
 
-def share(right: npt.NDArray[np.float64], among: npt.NDArray[np.bool_] | None = None) -> Statistic:
-    """Return the mean of ``right`` (N, each 0…1) over the samples that count."""
-    counts = np.ones(len(right)) if among is None else among.astype(np.float64)
-    both = np.stack([right * counts, counts], axis=1)
+def _exact(value: float, units: int) -> Estimate:
+    """Return the interval of a share that is 0 or 1 in ``units`` independent observations."""
+    bound = _TAIL ** (1 / units)
+    return Estimate(value, bound, 1.0) if value == 1 else Estimate(value, 0.0, 1 - bound)
 
-    def of(weights: Floats) -> Floats:
-        sums = weights @ both
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The mean of ``right`` (N, each 0…1) over the samples that count (``among``, N)."""
+
+    right: Floats
+    among: npt.NDArray[np.bool_]
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Return the mean for each set of weights."""
+        sums = weights @ np.stack([self.right * self.among, self.among], axis=1)
         return _ratio(sums[:, 0], sums[:, 1])
 
-    return of
+    def units(self, unit_of: npt.NDArray[np.int64]) -> int:
+        """Return how many units have a sample that counts."""
+        return len(np.unique(unit_of[self.among]))
+
+
+def share(right: Floats, among: npt.NDArray[np.bool_] | None = None) -> Share:
+    """Return the mean of ``right`` (N, each 0…1) over those of ``among`` (N), or over all."""
+    return Share(right, np.ones(len(right), bool) if among is None else among)
 
 
 def area_under_roc(scores: Floats, positive: npt.NDArray[np.bool_]) -> Statistic:
