@@ -136,6 +136,16 @@ def test_the_shipped_epoch_is_judged_by_group_on_all_samples(
     assert "patient" not in json.dumps(description.metrics) + "".join(lines)
 
 
+def test_what_is_judged_is_the_best_epoch_and_not_the_last(job: Job) -> None:
+    """The step of the second epoch is so long that nothing is right but by chance."""
+    epochs = run(job, passes=2, epochs="2", probe="1", learning_rate="1", optimizer="sgd")
+    accuracies = [epoch["validation"]["accuracy"] for epoch in epochs]
+    assert accuracies[0] == 1 > accuracies[1]
+    shipped = load_model(job.layout.model)[0].metrics["shipped"]
+    assert shipped["epoch"] == 0
+    assert shipped["uncalibrated"]["accuracy"]["value"] == 1
+
+
 def test_pictures_of_what_is_shipped_go_to_the_output(job: Job) -> None:
     run_grouped(job)
     output = job.layout.output_data
