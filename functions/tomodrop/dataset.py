@@ -15,6 +15,9 @@ from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
 
+# The attribute of a manifest's line that only the algorithm of ours reads.
+GROUP = "group"
+
 
 @dataclass(frozen=True)
 class Example:
@@ -161,11 +164,12 @@ def counts(examples: Iterable[Example], class_names: tuple[str, ...]) -> dict[st
     return {name: found[place] for place, name in enumerate(class_names)}
 
 
-def manifest(examples: list[Example], work_bucket: str, seed: str) -> bytes:
+def manifest(examples: list[Example], work_bucket: str, seed: str, *, with_groups: bool) -> bytes:
     """An augmented manifest in a shuffled order (SageMaker, "Augmented Manifest File").
 
     Shuffled here as well as by the job: without ShuffleConfig SageMaker streams the file's order,
-    and a file sorted by class does not train.
+    and a file sorted by class does not train. A group's name may be a patient's: what is sent in
+    its place is the same in every job, and says only which slices belong together.
     """
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
@@ -174,8 +178,13 @@ def manifest(examples: list[Example], work_bucket: str, seed: str) -> bytes:
             {
                 "source-ref": f"s3://{work_bucket}/{keys.DATASET_SLICES}{example.slice_id}.png",
                 "class": str(example.label),
+                **({GROUP: _group_code(example.group)} if with_groups else {}),
             }
         )
         + "\n"
         for example in shuffled
     ).encode()
+
+
+def _group_code(group: str) -> str:
+    return hashlib.sha256(f"tomodrop-group:{group}".encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """The environment of a function, read once into one frozen object. No other module reads it."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -58,9 +59,24 @@ def _split_outside_quotes(text: str) -> list[str]:
     return [part for part in [*parts, current] if part.strip()]
 
 
+def _refuse_unusable(definitions: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for name, regex in definitions:
+        try:
+            groups = re.compile(regex).groups
+        except re.error as error:
+            message = f"the regular expression of '{name}' is not valid: {error}"
+            raise ValueError(message) from None
+        if not groups:
+            message = f"the regular expression of '{name}' has no group to take the value from"
+            raise ValueError(message)
+    return definitions
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
 Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
+MetricDefinitions = Annotated[Pairs, AfterValidator(_refuse_unusable)]
+_MAX_METRIC_DEFINITIONS = 40  # SageMaker's own limit
 
 
 class Settings(BaseModel):
@@ -101,6 +117,7 @@ class Settings(BaseModel):
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()
     starting_model_key: str
+    metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 

@@ -59,6 +59,8 @@ ENVIRONMENT = {
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
     "STARTING_MODEL_KEY": "",
+    "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
+    "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }

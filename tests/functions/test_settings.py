@@ -67,6 +67,10 @@ def test_each_variable_is_needed(absent: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("METRIC_DEFINITIONS", "a=b([0-9"),
+        ("METRIC_DEFINITIONS", "a=b"),
+        ("METRIC_DEFINITIONS", "a"),
+        ("METRIC_DEFINITIONS", ",".join(f"a{number}=(x)" for number in range(41))),
         ("WINDOW_MINUTES", "0"),
         ("WINDOW_MINUTES", "nan"),
         ("WINDOW_MINUTES", "61"),

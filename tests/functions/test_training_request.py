@@ -98,9 +98,14 @@ def test_the_whole_request(settings: Settings) -> None:
     assert faults("CreateTrainingJob", request_of(settings)) == ""
 
 
-def test_an_image_of_one_s_own_is_told_which_lines_are_metrics() -> None:
+def test_an_image_of_one_s_own_is_told_the_groups_and_which_lines_are_metrics() -> None:
     request = request_of(changed(ALGORITHM_IMAGE=OUR_IMAGE))
+    for channel in request["InputDataConfig"]:
+        source = channel["DataSource"]["S3DataSource"]
+        assert source.pop("AttributeNames") == ["source-ref", "class", "group"]
+        source["AttributeNames"] = ["source-ref", "class"]
     assert request == WHOLE | {
+        "HyperParameters": WHOLE["HyperParameters"] | {"group_records": "1"},
         "AlgorithmSpecification": {
             "TrainingImage": OUR_IMAGE,
             "TrainingInputMode": "Pipe",
@@ -108,7 +113,7 @@ def test_an_image_of_one_s_own_is_told_which_lines_are_metrics() -> None:
                 {"Name": "train:accuracy", "Regex": "Train-accuracy=([0-9.]+)"},
                 {"Name": "validation:accuracy", "Regex": "Validation-accuracy=([0-9.]+)"},
             ],
-        }
+        },
     }
     assert faults("CreateTrainingJob", request) == ""
 
@@ -131,6 +136,11 @@ def test_a_model_to_start_from_is_one_more_channel() -> None:
     }
     assert request == WHOLE | {"InputDataConfig": [*WHOLE["InputDataConfig"], started]}
     assert faults("CreateTrainingJob", request) == ""
+
+
+def test_the_built_in_is_sent_nothing_that_it_refuses() -> None:
+    request = request_of(changed(METRIC_DEFINITIONS="a=b(c)"))
+    assert request == WHOLE
 
 
 def test_spot_capacity_is_waited_for_and_survived() -> None:
@@ -186,6 +196,11 @@ def test_extra_hyperparameters_come_after_the_others_and_never_lie_about_the_dat
         "num_classes": "2",
         "num_training_samples": "12",
     }
+
+
+def test_groups_are_said_to_be_sent_whenever_they_are() -> None:
+    settings = changed(ALGORITHM_IMAGE=OUR_IMAGE, EXTRA_HYPERPARAMETERS="group_records=0")
+    assert hyperparameters(settings, 12)["group_records"] == "1"
 
 
 def test_a_job_is_named_after_the_schedule_s_time() -> None:

@@ -12,6 +12,7 @@ from local.errors import ParameterErrors
 from local.parameters import resolve_parameters
 from tests.template.deployed import ACCOUNT, ROOT, Deployed, deploy, source
 from tomodrop.settings import Settings
+from training.launching.options import METRICS
 
 STEPS = ("intake", "dispatch", "collect", "retrain", "promote", "sweep")
 
@@ -245,3 +246,28 @@ def test_a_region_without_the_algorithm_asks_for_an_image() -> None:
 def test_such_a_region_takes_an_image_of_ones_own() -> None:
     image = f"{ACCOUNT}.dkr.ecr.mx-central-1.amazonaws.com/tomodrop:3"
     assert deploy("mx-central-1", AlgorithmImage=image).environment()["ALGORITHM_IMAGE"] == image
+
+
+# ---- what is read from a training's log
+
+
+def test_a_training_by_hand_reads_the_same_metrics_from_the_log(stack: Deployed) -> None:
+    settings = Settings.from_environment(stack.environment())
+    assert settings.metric_definitions == METRICS
+
+
+def test_metric_definitions_find_each_line_of_the_log_and_no_other(stack: Deployed) -> None:
+    settings = Settings.from_environment(stack.environment())
+    last = "Shipped epoch=3 shipped-auc=0.9 shipped-accuracy=0.8 shipped-sensitivity=0.7 "
+    last += "shipped-specificity=0.6 shipped-ece=0.05"
+    log = ["Epoch[3] Train-accuracy=0.1", "Epoch[3] Validation-accuracy=0.2", last]
+    found = {name: re.findall(regex, "\n".join(log)) for name, regex in settings.metric_definitions}
+    assert found == {
+        "train:accuracy": ["0.1"],
+        "validation:accuracy": ["0.2"],
+        "shipped:auc": ["0.9"],
+        "shipped:accuracy": ["0.8"],
+        "shipped:sensitivity": ["0.7"],
+        "shipped:specificity": ["0.6"],
+        "shipped:ece": ["0.05"],
+    }

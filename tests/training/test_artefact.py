@@ -1,12 +1,18 @@
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from training.algorithm.artefact import ModelDescription, load_model, save_model
+from training.algorithm.artefact import (
+    ModelDescription,
+    amend_description,
+    load_model,
+    save_model,
+)
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
 from training.algorithm.model import ARCHITECTURE
@@ -45,6 +51,49 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert description == DESCRIPTION
     assert torch.equal(state["fc.weight"], STATE["fc.weight"])
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
+
+
+CALIBRATION = {"temperature": 1.5, "bias": [0.25, -0.25], "fitted_on": 9}
+
+
+def test_what_is_known_later_is_added_and_the_rest_stays(folder: Path) -> None:
+    amend_description(folder, metrics={"a": 1}, calibration=CALIBRATION)
+    description, state = load_model(folder)
+    assert description == replace(DESCRIPTION, metrics={"a": 1}, calibration=CALIBRATION)
+    assert torch.equal(state["fc.weight"], STATE["fc.weight"])
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
+
+
+def test_nothing_is_added_to_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no readable model\.json"):
+        amend_description(tmp_path, metrics={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_from_before_calibrations_still_loads(folder: Path) -> None:
+    edit(folder, calibration=...)
+    assert load_model(folder)[0] == DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        {},
+        {"temperature": 1.0},
+        {"temperature": 0.0, "bias": [0.0, 0.0]},
+        {"temperature": -1.0, "bias": [0.0, 0.0]},
+        {"temperature": float("nan"), "bias": [0.0, 0.0]},
+        {"temperature": 1.0, "bias": [0.0]},
+        {"temperature": 1.0, "bias": [0.0, "many"]},
+        {"temperature": 1.0, "bias": None},
+        [1.0],
+    ],
+    ids=str,
+)
+def test_a_calibration_that_does_not_fit_is_refused(folder: Path, calibration: Any) -> None:
+    edit(folder, calibration=calibration)
+    with pytest.raises(ArtefactError, match="lacks a field or has a strange one"):
+        load_model(folder)
 
 
 def test_saving_again_replaces_both(folder: Path) -> None:

@@ -6,8 +6,9 @@ written is never taken for a model.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ class ModelDescription:
     """``model.json``: what a reader needs to use the weights, and to know where they are from.
 
     ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
-    backbone has no classes, and fits images of any height and width.
+    backbone has no classes, and fits images of any height and width. ``calibration``: see
+    :mod:`calibration`; None leaves the scores as they are.
     """
 
     architecture: str
@@ -47,6 +49,7 @@ class ModelDescription:
     hyperparameters: dict[str, str]
     created_at: str
     kind: str = CLASSIFIER
+    calibration: dict[str, Any] | None = None
 
     @property
     def head_stages(self) -> int:
@@ -62,14 +65,16 @@ def save_model(
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        **asdict(description),
-        "scaling": description.scaling.as_json(),
-        "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
-    }
-    with replacing(folder / DESCRIPTION_NAME) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_description(folder, description, {"file": WEIGHTS_NAME, "sha256": _sha256(weights)})
+
+
+def amend_description(folder: Path, **values: Any) -> None:
+    """Give fields of a saved :class:`ModelDescription` new values; the weights stay.
+
+    :raises ArtefactError: when it is absent or of an unknown kind.
+    """
+    description, weights = _read_description(folder / DESCRIPTION_NAME)
+    _write_description(folder, replace(description, **values), weights)
 
 
 def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
@@ -95,6 +100,19 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
     return description, state
 
 
+def _write_description(
+    folder: Path, description: ModelDescription, weights: dict[str, Any]
+) -> None:
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        **asdict(description),
+        "scaling": description.scaling.as_json(),
+        "weights": weights,
+    }
+    with replacing(folder / DESCRIPTION_NAME) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
@@ -114,12 +132,21 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
+        _check_calibration(content.get("calibration"), len(content["classes"]))
         description = ModelDescription(**content)
         if description.head_stages < 1:
             raise ValueError("head_stages below 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
     return description, weights
+
+
+def _check_calibration(calibration: Any, classes: int) -> None:
+    if calibration is None:
+        return
+    numbers = [float(calibration["temperature"]), *map(float, calibration["bias"])]
+    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0 or len(numbers) != classes + 1:
+        raise ValueError(f"a calibration {numbers} that does not fit {classes} classes")
 
 
 def _sha256(path: Path) -> str:
