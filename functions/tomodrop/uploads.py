@@ -10,7 +10,8 @@ from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.errors import UploadGone, UploadRejected, WindowClosedError
 from tomodrop.events import UploadEvent
-from tomodrop.imaging.normaliser import NormalisedSlice, normalise
+from tomodrop.imaging.normalised import NormalisedSlice
+from tomodrop.imaging.normaliser import normalise
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.predictions import Rejection, rejected
 from tomodrop.publishing import publish

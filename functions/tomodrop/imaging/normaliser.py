@@ -5,12 +5,12 @@ the model's image shape → the same grey in each channel → PNG.
 """
 
 import io
-from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
 from tomodrop.errors import UploadRejected
+from tomodrop.imaging.limits import Limits
+from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.pictures import Picture, decode
 from tomodrop.imaging.version import NORMALISER
 
@@ -19,16 +19,9 @@ _PNG_COMPRESSION = 1
 _SMALLEST_SIDE_PX = 32
 
 
-@dataclass(frozen=True)
-class NormalisedSlice:
-    """A slice as the model sees it (PNG bytes), and how it came about."""
-
-    png: bytes
-    processing: dict[str, Any]
-    warnings: tuple[str, ...]
-
-
-def normalise(body: bytes, image_shape: tuple[int, int, int]) -> list[NormalisedSlice]:
+def normalise(
+    body: bytes, image_shape: tuple[int, int, int], limits: Limits | None = None
+) -> list[NormalisedSlice]:
     """Every slice in an upload, as PNGs of `image_shape` (channels, height, width).
 
     Raises
