@@ -11,6 +11,7 @@ import sys
 from tomodrop.sandbox.bounds import MIB, Bounds
 from tomodrop.sandbox.seccomp import Filter
 
+_LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
 # Enough to import a module late; a decoder reads no files.
 _MOST_FILES = 32
@@ -18,7 +19,8 @@ _MOST_FILES = 32
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent (a process id) ends, however it ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)
 
@@ -35,7 +37,7 @@ def hide_from_others() -> None:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+        _LIBC.prctl(option, value, 0, 0, 0)
 
 
 def confine(bounds: Bounds, system_calls: Filter, keep: int) -> None:

@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
+_LIBC = ctypes.CDLL(None)
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, _PR_SET_NO_NEW_PRIVS = 22, 2, 38
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
@@ -126,8 +127,7 @@ class Filter:
         """For good, children included. False where the kernel or the machine has no filters."""
         if sys.platform != "linux" or not self._program.length:
             return False
-        prctl = ctypes.CDLL(None).prctl
-        if prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
             return False
-        done = prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._program), 0, 0)
+        done = _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._program), 0, 0)
         return bool(done == 0)

@@ -73,7 +73,10 @@ def _take_standard_streams() -> tuple[int, int]:
 
 def _load(name: str) -> Decode:
     module, _, function = name.partition(":")
-    decode: Decode = getattr(importlib.import_module(module), function)
+    imported = importlib.import_module(module)
+    decode: Decode = getattr(imported, function)
+    # What libraries load on first use would be loaded anew in every child.
+    getattr(imported, "warm_up", lambda: None)()
     return decode
 
 
