@@ -19,8 +19,7 @@ _MOST_FILES = 32
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent (a process id) ends, however it ends."""
-    _prctl(_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended in between
         os._exit(1)
 
