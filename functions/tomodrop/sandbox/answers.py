@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normalised import NormalisedSlice
@@ -35,9 +35,14 @@ class _Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _without_nan(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    json.dumps(value, allow_nan=False)  # ValueError: there is one, which is no JSON
+    return value
+
+
 class _Slice(_Checked):
     png_bytes: int = Field(ge=1)
-    processing: dict[str, JsonValue]
+    processing: Annotated[dict[str, JsonValue], AfterValidator(_without_nan)]
     warnings: tuple[Text, ...]
     index: int = Field(ge=0)
     position_mm: float | None
