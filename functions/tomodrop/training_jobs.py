@@ -70,6 +70,7 @@ def training_fingerprint(settings: Settings, data_digest: str, training_samples:
         "image": settings.algorithm_image,
         "classes": settings.class_names,
         "normaliser": NORMALISER,
+        "lung_window_hu": settings.lung_window_hu,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 

@@ -147,6 +147,13 @@ def test_what_does_not_end_is_ended(hasty: Sandbox, deed: str) -> None:
     assert children_of(zygote_of(hasty)) == []
 
 
+def test_an_upload_may_be_given_less_time(sandbox: Sandbox) -> None:
+    started = time.monotonic()
+    with pytest.raises(UploadRejected, match=r"decode_timeout: .* after 0.5 seconds"):
+        sandbox.normalise(asking_for("spin"), seconds=0.5)
+    assert time.monotonic() - started < 10
+
+
 def test_the_memory_s_bound_is_named(sandbox: Sandbox) -> None:
     fault = refusal(sandbox, "allocate")
     assert "more than 256 MiB" in fault.message

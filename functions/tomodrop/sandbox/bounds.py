@@ -17,7 +17,8 @@ class Bounds:
     """Limits of one child.
 
     `memory_mb` (MiB) counts from what the warm process has already. `seconds` bounds its time by
-    the clock, and its processor time as well, should the clock's keeper have stopped.
+    the clock, and its processor time as well, should the clock's keeper have stopped; an upload may
+    be given less.
     """
 
     memory_mb: int = 1536

@@ -63,11 +63,6 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def seconds(self) -> float:
-        """Longest time that one upload may take."""
-        return self._setup.bounds.seconds
-
     def start(self) -> None:
         """Start the warm process, without waiting until it is warm."""
         if self._zygote is None:
@@ -79,8 +74,10 @@ class Sandbox:
             self._zygote.close()
             self._zygote = None
 
-    def normalise(self, body: bytes) -> list[NormalisedSlice]:
+    def normalise(self, body: bytes, seconds: float | None = None) -> list[NormalisedSlice]:
         """Every slice in an upload, as `imaging.normaliser.normalise` makes them.
+
+        `seconds`: how long it may take, if not as long as the bounds say.
 
         Raises
         ------
@@ -89,15 +86,19 @@ class Sandbox:
         SandboxError
             The warm process does not start: nothing is known of the upload.
         """
+        given_s = self._setup.bounds.seconds if seconds is None else seconds
         try:
-            how, answer = self._decoded(body)
+            how, answer = self._decoded(body, given_s)
         except _ZygoteGone:
             how, answer = "gone", bytearray()
-        setup = self._setup
         if how == "timeout":
-            raise timed_out(setup.bounds)
+            raise timed_out(given_s)
         if how == "memory":
-            raise out_of_memory(setup.bounds)
+            raise out_of_memory(self._setup.bounds)
+        return self._judged(how, answer)
+
+    def _judged(self, how: str, answer: bytearray) -> list[NormalisedSlice]:
+        setup = self._setup
         try:
             if how != "0":
                 raise BadAnswer(f"the child ended with {how}")
@@ -111,19 +112,19 @@ class Sandbox:
             logger.warning("a decoder broke down", extra={"reason": fault.kind})
             raise crashed() from None
 
-    def _decoded(self, body: bytes) -> tuple[str, bytearray]:
+    def _decoded(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
         """How the child ended, and what it wrote. A dead warm process is replaced once."""
         try:
-            return self._decoded_once(body)
+            return self._decoded_once(body, seconds)
         except _ZygoteGone:
             logger.warning("the warm process was gone and is started again")
-            return self._decoded_once(body)
+            return self._decoded_once(body, seconds)
 
-    def _decoded_once(self, body: bytes) -> tuple[str, bytearray]:
+    def _decoded_once(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
         self.start()
         assert self._zygote is not None
         try:
-            return self._zygote.decode(body)
+            return self._zygote.decode(body, seconds)
         except (SandboxError, _ZygoteGone):
             self.close()
             raise
@@ -151,11 +152,13 @@ class _Zygote:
         self._requests, self._replies = self._process.stdin, self._process.stdout
         wire.prepare(self._requests.fileno(), self._replies.fileno())
 
-    def decode(self, body: bytes) -> tuple[str, bytearray]:
+    def decode(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
         """How the child for this upload ended ("0", "timeout", …), and all that it wrote."""
         self._wait_until_warm()
-        deadline = time.monotonic() + self._setup.bounds.seconds + _GRACE_S
+        deadline = time.monotonic() + seconds + _GRACE_S
         try:
+            given = json.dumps(seconds).encode()
+            wire.send(self._requests.fileno(), wire.SECONDS, given, deadline)
             wire.send(self._requests.fileno(), wire.UPLOAD, body, deadline)
             return self._receive(deadline)
         except (EOFError, OSError):  # TimeoutError and BrokenPipeError are OSErrors
@@ -206,11 +209,11 @@ def crashed() -> UploadRejected:
     )
 
 
-def timed_out(bounds: Bounds) -> UploadRejected:
+def timed_out(seconds: float) -> UploadRejected:
     """Why an upload whose decoding did not end is not classified."""
     return UploadRejected(
         "decode_timeout",
-        f"Decoding the file was stopped after {bounds.seconds:g} seconds.",
+        f"Decoding the file was stopped after {seconds:g} seconds.",
         "Upload fewer slices in one file, or raise the parameter DecodeSeconds.",
     )
 

@@ -8,7 +8,7 @@ import time
 _HEADER = struct.Struct(">cQ")
 _MOST_AT_ONCE = 1024 * 1024
 
-READY, FAILED, UPLOAD, DATA, END = b"R", b"F", b"U", b"D", b"E"
+READY, FAILED, SECONDS, UPLOAD, DATA, END = b"R", b"F", b"S", b"U", b"D", b"E"
 
 
 def prepare(*descriptors: int) -> None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from tomodrop.errors import UploadRejected
@@ -54,8 +55,10 @@ def main(setup: Setup) -> int:
     wire.send(replies, wire.READY, b"")
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            _, body = wire.receive(requests)
-            how = _serve(bytes(body), replies, decode, setup, system_calls)
+            seconds = json.loads(wire.receive(requests)[1])
+            body = bytes(wire.receive(requests)[1])
+            given = replace(setup, bounds=replace(setup.bounds, seconds=seconds))
+            how = _serve(body, replies, decode, given, system_calls)
             wire.send(replies, wire.END, json.dumps({"how": how}).encode())
     return 0
 
