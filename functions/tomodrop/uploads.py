@@ -23,27 +23,24 @@ from tomodrop.slices import IndexLine, Label, Source, write_lines
 from tomodrop.windows import window_of
 
 _LABELLED_PARTS = 3
-# Of an invocation's time limit; the rest is for storing what was decoded last, and the index.
-_DECODING_SHARE = 0.8
+# Of an invocation's time limit: what one upload may take, and all. What is left is for storing what
+# was decoded last, and the index.
+_LONGEST_SHARE, _DECODING_SHARE = 0.6, 0.8
 
 
-@dataclass(frozen=True)
+@dataclass
 class DecodingTime:
-    """How the time of an invocation (seconds, `started` on the monotonic clock) is given out.
+    """How the decoding time of an invocation (seconds) is given out.
 
-    `all_s`: for all uploads together, `most_s`: for one. The first has all that there ever is, so
-    an upload that runs out of that can never be decoded and is rejected. One that runs out of less
-    is no worse for it: it comes again.
+    `all_s`: for all uploads together, from `started` on the monotonic clock; `longest_s`: for one.
+    An upload that was given the longest and runs out of it is rejected. One that was given what was
+    left is no worse for running out: it comes again, and whatever comes first is given the longest.
     """
 
     started: float
     all_s: float
-    most_s: float
-
-    @property
-    def longest_s(self) -> float:
-        """The most that any upload gets."""
-        return min(self.most_s, self.all_s)
+    longest_s: float
+    is_first: bool = True
 
     def for_the_next(self, now: float) -> float:
         """What an upload gets that is begun now.
@@ -53,7 +50,8 @@ class DecodingTime:
         OutOfTimeError
             Nothing is left.
         """
-        left_s = self.started + self.all_s - now
+        left_s = self.longest_s if self.is_first else self.started + self.all_s - now
+        self.is_first = False
         if left_s <= 0:
             raise OutOfTimeError("no time is left for another upload; it comes again")
         return min(self.longest_s, left_s)
@@ -70,10 +68,11 @@ class Intake:
         self._app = app
         self._sandbox = sandbox
         self._batch = window_of(now, app.settings.window_seconds)
+        limit_s = app.settings.intake_timeout_seconds
         self._time = DecodingTime(
             started=time.monotonic(),
-            all_s=_DECODING_SHARE * app.settings.intake_timeout_seconds,
-            most_s=app.settings.decode_seconds,
+            all_s=_DECODING_SHARE * limit_s,
+            longest_s=min(app.settings.decode_seconds, _LONGEST_SHARE * limit_s),
         )
         self._incoming: list[IndexLine] = []
         self._labelled: list[IndexLine] = []

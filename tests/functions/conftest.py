@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).parent))
 from hypothesis import settings as hypothesis_settings
 
 from tests.functions.builders import ENVIRONMENT, EVENTS
-from tomodrop import clients
+from tomodrop import clients, decoding
 from tomodrop.clients import App
 from tomodrop.settings import Settings
 
@@ -62,7 +62,9 @@ def connected() -> Iterator[App]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         yield clients.app()
+        decoding.sandbox().close()
     clients.app.cache_clear()
+    decoding.sandbox.cache_clear()
 
 
 @pytest.fixture
