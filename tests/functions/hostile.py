@@ -1,6 +1,7 @@
 """Decoders that do what no decoder should: the sandbox is started with them by name.
 
-`by_content` does what the upload's text asks for; an upload that asks for nothing is decoded.
+`by_content` does what the upload's text asks for; an upload that asks for nothing is decoded. One
+that asks for `volume +-+` becomes a slice for each sign, with lung or without.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -200,12 +202,24 @@ DEEDS: dict[str, Callable[[], object]] = {
 }
 
 
+def volume(signs: str, body: bytes, image_shape: tuple[int, int, int]) -> list[NormalisedSlice]:
+    """The picture once for each sign, 2.5 mm apart."""
+    (one,) = normalise(body, image_shape)
+    return [
+        replace(one, index=index, position_mm=2.5 * index, has_lung=sign == "+")
+        for index, sign in enumerate(signs)
+    ]
+
+
 def by_content(
     body: bytes, image_shape: tuple[int, int, int], limits: Limits
 ) -> list[NormalisedSlice]:
     """Do what the first line asks for, then decode what is left."""
     asked, newline, left = body.partition(b"\n")
-    deed = DEEDS.get(asked.decode("latin-1")) if newline else None
+    words = asked.decode("latin-1").split() if newline else []
+    if words[:1] == ["volume"]:
+        return volume(words[1], left, image_shape)
+    deed = DEEDS.get(words[0]) if words else None
     if deed:
         deed()
     return normalise(left if deed else body, image_shape, limits)
