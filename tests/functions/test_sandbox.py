@@ -286,6 +286,8 @@ def test_it_ends_with_the_process_that_started_it(argument: str) -> None:
     if argument == "hang":
         assert comes_true(lambda: bool(children_of(zygote)))
     family = [zygote, *children_of(zygote)]
+    # One process group: who ends a worker's group, as `local/leash.py` does, ends these with it.
+    assert {os.getpgid(process) for process in family} == {os.getpgid(owner.pid)}
     owner.kill()
     owner.wait()
     assert comes_true(lambda: not any(map(is_there, family)))
