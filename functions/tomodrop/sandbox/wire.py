@@ -1,5 +1,7 @@
 """Messages over pipes: a kind, a length, the bytes. Both ends wait no longer than they are told."""
 
+import contextlib
+import fcntl
 import os
 import select
 import struct
@@ -12,9 +14,11 @@ READY, FAILED, SECONDS, UPLOAD, DATA, END = b"R", b"F", b"S", b"U", b"D", b"E"
 
 
 def prepare(*descriptors: int) -> None:
-    """Let no read or write on these pipes block; `wait` does that, with a limit."""
+    """Let no read or write on these pipes block (`wait` does, with a limit), and widen them."""
     for descriptor in descriptors:
         os.set_blocking(descriptor, False)
+        with contextlib.suppress(AttributeError, OSError):  # only Linux, and not beyond a quota
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _MOST_AT_ONCE)
 
 
 def wait(descriptor: int, event: int, deadline: float | None) -> None:
