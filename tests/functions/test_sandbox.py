@@ -1,5 +1,6 @@
 """Uploads are decoded in processes that can harm nothing but themselves."""
 
+import ctypes
 import json
 import os
 import signal
@@ -207,8 +208,37 @@ def test_a_child_finds_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_function_s_own_process_is_hidden_from_its_children() -> None:
     with start() as made:
         made.start()
-        status = Path("/proc/self/stat")
-        assert status.stat().st_uid == 0  # PR_SET_DUMPABLE: /proc/self belongs to root
+        assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE
+
+
+UNFILTERED = """
+import os, resource
+from tomodrop.sandbox.bounds import Bounds
+from tomodrop.sandbox.confinement import confine
+from tomodrop.sandbox.seccomp import Filter
+confine(Bounds(memory_mb=64, seconds=3), Filter(None), keep=1)
+print(resource.getrlimit(resource.RLIMIT_NPROC))
+write = "os.write(os.open('file', os.O_WRONLY | os.O_CREAT), b'x')"
+for attempt in ("import socket", "bytearray(2**27)", write):
+    try:
+        exec(attempt)
+        print("done")
+    except (ImportError, MemoryError, OSError) as error:
+        print(type(error).__name__)
+"""
+
+
+@ON_LINUX
+def test_without_a_filter_the_limits_hold_all_the_same(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", UNFILTERED],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY / "functions")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert said == ["(0, 0)", "ModuleNotFoundError", "MemoryError", "OSError"]
 
 
 def test_what_a_child_prints_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ seccomp_filter.rst); numbers are from asm/unistd_64.h and asm-generic/unistd.h.
 
 import ctypes
 import errno
-import platform
 import sys
 from collections.abc import Sequence
 
@@ -116,10 +115,10 @@ class _Program(ctypes.Structure):
 
 
 class Filter:
-    """A program made ready to be put on a process."""
+    """A program made ready to be put on a process. None: there is none for this machine."""
 
-    def __init__(self, instructions: Sequence[Instruction] | None = None) -> None:
-        built = instructions or program(platform.machine()) or []
+    def __init__(self, instructions: Sequence[Instruction] | None) -> None:
+        built = instructions or ()
         self._array = (_Instruction * len(built))(*(_Instruction(*one) for one in built))
         self._program = _Program(len(built), self._array)
 

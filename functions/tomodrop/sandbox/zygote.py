@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.sandbox import answers, wire
 from tomodrop.sandbox.bounds import Setup
 from tomodrop.sandbox.confinement import adopt_orphans, confine, die_with_parent
-from tomodrop.sandbox.seccomp import Filter
+from tomodrop.sandbox.seccomp import Filter, program
 
 Decode = Callable[..., Iterable[NormalisedSlice]]
 
@@ -48,7 +49,7 @@ def main(setup: Setup) -> int:
     except Exception as error:  # noqa: BLE001 - whatever an import raises is the answer
         wire.send(replies, wire.FAILED, type(error).__name__.encode())
         return 1
-    system_calls = Filter()
+    system_calls = Filter(program(platform.machine()))
     # What is warm now is never collected, so children do not copy its pages for the collector.
     gc.collect()
     gc.freeze()
