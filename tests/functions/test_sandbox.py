@@ -321,3 +321,40 @@ def test_it_ends_with_the_process_that_started_it(argument: str) -> None:
     owner.kill()
     owner.wait()
     assert comes_true(lambda: not any(map(is_there, family)))
+
+
+STRAGGLERS = """
+import os, time
+from tomodrop.sandbox.confinement import adopt_orphans
+from tomodrop.sandbox.zygote import _end_stragglers
+adopt_orphans()
+reading, writing = os.pipe()
+child = os.fork()
+if not child:
+    for _ in range(3):
+        if not os.fork():
+            os.setsid()
+            os.write(writing, b"x")
+            time.sleep(60)
+    os._exit(0)
+os.waitpid(child, 0)
+for _ in range(3):
+    os.read(reading, 1)
+_end_stragglers()
+with open(f"/proc/self/task/{os.getpid()}/children") as children:
+    print(repr(children.read()))
+"""
+
+
+@ON_LINUX
+def test_what_a_child_leaves_running_is_ended() -> None:
+    """Where no filter forbids it, a child may make processes: they end with their upload."""
+    ran = subprocess.run(
+        [sys.executable, "-c", STRAGGLERS],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY / "functions")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert ran.stdout == "''\n"

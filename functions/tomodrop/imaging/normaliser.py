@@ -4,6 +4,7 @@ Version 1: 8-bit grey → pad with black to a centred square → resize (bilinea
 the model's image shape → the same grey in each channel → PNG.
 """
 
+import contextlib
 import io
 
 from PIL import Image
@@ -51,8 +52,15 @@ def normalise(
 
 
 def warm_up() -> None:
-    """Have Pillow load what it loads on first use: a process that forks wants it done once."""
+    """Have libraries load what they load on first use, and the interpreter see the way once.
+
+    A process that forks for every upload calls it, lest each child does the same anew.
+    """
     Image.init()
+    sample = io.BytesIO()
+    Image.linear_gradient("L").save(sample, "PNG")
+    with contextlib.suppress(UploadRejected):
+        normalise(sample.getvalue(), (3, 224, 224))
 
 
 def _encode(grey: Image.Image, image_shape: tuple[int, int, int]) -> bytes:
