@@ -76,6 +76,7 @@ def training_fingerprint(settings: Settings, data_digest: str, training_samples:
         "start": settings.starting_model_key,
         "classes": settings.class_names,
         "normaliser": NORMALISER,
+        "lung_window_hu": settings.lung_window_hu,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
