@@ -117,6 +117,7 @@ class Settings(BaseModel):
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()
     metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
+    starting_model_key: str
     validation_share: float = Field(gt=0, lt=1)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 

@@ -73,6 +73,7 @@ def training_fingerprint(settings: Settings, data_digest: str, training_samples:
         "data": data_digest,
         "hyperparameters": hyperparameters(settings, training_samples),
         "image": settings.algorithm_image,
+        "start": settings.starting_model_key,
         "classes": settings.class_names,
         "normaliser": NORMALISER,
     }
@@ -92,7 +93,10 @@ def training_request(
         },
         "RoleArn": settings.sagemaker_role_arn,
         "HyperParameters": hyperparameters(settings, training_samples),
-        "InputDataConfig": _channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
+        "InputDataConfig": [
+            *_channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
+            *_starting_model(settings),
+        ],
         # The default, said: incremental training and batch transform need a tar.gz.
         "OutputDataConfig": {"S3OutputPath": folder.rstrip("/"), "CompressionType": "GZIP"},
         "ResourceConfig": {
@@ -143,6 +147,28 @@ def _channel(name: str, manifest: str, attributes: list[str]) -> dict[str, Any]:
         "RecordWrapperType": "RecordIO",
         "InputMode": "Pipe",
     }
+
+
+def _starting_model(settings: Settings) -> list[dict[str, Any]]:
+    """The channel that a network starts from (SageMaker, "Incremental Training"), if any."""
+    if not settings.starting_model_key:
+        return []
+    return [
+        {
+            "ChannelName": "model",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": f"s3://{settings.work_bucket}/{settings.starting_model_key}",
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+            "ContentType": "application/x-sagemaker-model",
+            "CompressionType": "None",
+            "RecordWrapperType": "None",
+            "InputMode": "File",
+        }
+    ]
 
 
 def _spot(settings: Settings, checkpoints: str) -> dict[str, Any]:

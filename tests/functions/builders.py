@@ -60,6 +60,7 @@ ENVIRONMENT = {
     "EXTRA_HYPERPARAMETERS": "",
     "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
     "validation:accuracy=Validation-accuracy=([0-9.]+)",
+    "STARTING_MODEL_KEY": "",
     "VALIDATION_SHARE": "0.2",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }

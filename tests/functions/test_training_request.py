@@ -123,6 +123,26 @@ def test_the_built_in_is_sent_nothing_that_it_refuses() -> None:
     assert request == WHOLE
 
 
+def test_a_model_to_start_from_is_one_more_channel() -> None:
+    request = request_of(changed(STARTING_MODEL_KEY="training/weights/model.tar.gz"))
+    started = {
+        "ChannelName": "model",
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": "s3://tomodrop-work-123456789012/training/weights/model.tar.gz",
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+        "ContentType": "application/x-sagemaker-model",
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+        "InputMode": "File",
+    }
+    assert request == WHOLE | {"InputDataConfig": [*WHOLE["InputDataConfig"], started]}
+    assert faults("CreateTrainingJob", request) == ""
+
+
 def test_spot_capacity_is_waited_for_and_survived() -> None:
     request = request_of(changed(USE_SPOT="true", TRAINING_MAX_HOURS="2.5"))
     assert request == WHOLE | {
@@ -219,6 +239,7 @@ def test_the_same_data_and_recipe_have_the_same_fingerprint(settings: Settings) 
         {"ALGORITHM_IMAGE": OUR_IMAGE},
         {"CLASS_NAMES": "covid,non_covid"},
         {"IMAGE_SHAPE": "3,65,64"},
+        {"STARTING_MODEL_KEY": "training/weights/model.tar.gz"},
     ],
     ids=lambda values: next(iter(values)),
 )

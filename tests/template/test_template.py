@@ -167,6 +167,8 @@ def test_a_parameter_is_described_bounded_and_in_a_group(name: str) -> None:
         ("AugmentationType", "flip"),
         ("ExtraHyperparameters", "augmentation"),
         ("ExtraHyperparameters", "views=1,2"),
+        ("StartingModelKey", "s3://elsewhere/model.tar.gz"),
+        ("StartingModelKey", "batches/1/model.tar.gz"),
         ("LogRetentionDays", "31"),
     ],
 )
@@ -187,6 +189,7 @@ def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str) -> None
         ("AlgorithmImage", f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/a/b@sha256:{'0' * 64}"),
         ("TrainingInstanceType", "ml.p4d.24xlarge"),
         ("ExtraHyperparameters", "trainable_stages=1,augmentation=ct"),
+        ("StartingModelKey", "training/weights/model.tar.gz"),
     ],
 )
 def test_a_value_within_bounds_is_taken(name: str, value: str) -> None:

@@ -118,6 +118,8 @@ def test_a_save_that_fails_leaves_the_model_before_it(folder: Path) -> None:
         ({"classes": ...}, "lacks a field"),
         ({"scaling": {"mean": "x"}}, "lacks a field"),
         ({"surprise": 1}, "lacks a field"),
+        ({"hyperparameters": {"head_stages": "all"}}, "lacks a field"),
+        ({"hyperparameters": {"head_stages": "0"}}, "head_stages below 1"),
         ({"kind": "ensemble"}, "of kind 'ensemble'"),
         ({"weights": {"file": "model.pt", "sha256": "00"}}, "do not belong together"),
     ],

@@ -157,6 +157,16 @@ def test_pictures_of_what_is_shipped_go_to_the_output(job: Job) -> None:
     assert (output / "model.json").read_bytes() == (job.layout.model / "model.json").read_bytes()
 
 
+def test_a_head_over_three_stages_is_fitted_learnt_and_served(job: Job) -> None:
+    probe, tuned = run(job, passes=2, epochs="2", probe="1", head_stages="3", trainable_stages="1")
+    assert probe["validation"]["accuracy"] == tuned["validation"]["accuracy"] == 1.0
+    description, state = load_model(job.layout.model)
+    assert state["fc.weight"].shape == (2, 128 + 256 + 512)
+    assert description.head_stages == 3
+    predictor = Predictor.load(job.layout.model)
+    predictor.check()
+
+
 def test_with_the_head_alone_nothing_is_left_after_the_probe(job: Job, lines: list[str]) -> None:
     epochs = run(job, passes=1, epochs="5", probe="1", trainable_stages="0")
     assert len(epochs) == 1

@@ -51,6 +51,11 @@ class ModelDescription:
     kind: str = CLASSIFIER
     calibration: dict[str, Any] | None = None
 
+    @property
+    def head_stages(self) -> int:
+        """How many of the last stages the head sees; models from before that was said: one."""
+        return int(self.hyperparameters.get("head_stages", "1"))
+
 
 def save_model(
     folder: Path, description: ModelDescription, state: Mapping[str, torch.Tensor]
@@ -128,9 +133,12 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
         _check_calibration(content.get("calibration"), len(content["classes"]))
-        return ModelDescription(**content), weights
+        description = ModelDescription(**content)
+        if description.head_stages < 1:
+            raise ValueError("head_stages below 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+    return description, weights
 
 
 def _check_calibration(calibration: Any, classes: int) -> None:

@@ -35,12 +35,20 @@ class Predictor:
                 "that leaves"
             )
         channels, num_classes = description.image_shape[0], len(description.classes)
-        resnet = build_resnet(description.num_layers, channels, num_classes)
+        resnet = build_resnet(
+            description.num_layers, channels, num_classes, description.head_stages
+        )
         try:
             resnet.load_state_dict(state)
         except RuntimeError as error:
             raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
-        return cls(description, Classifier(resnet, trainable_stages=0, frozen_batch_norm=True))
+        classifier = Classifier(
+            resnet,
+            trainable_stages=0,
+            frozen_batch_norm=True,
+            head_stages=description.head_stages,
+        )
+        return cls(description, classifier)
 
     @property
     def multi_label(self) -> bool:
