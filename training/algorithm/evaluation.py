@@ -147,7 +147,8 @@ def _statistics(
     answered: Flags, is_class: Flags, classes: tuple[str, ...], *, multi_label: bool
 ) -> dict[str, Statistic]:
     right = answered == is_class
-    statistics = {"accuracy": share(right.mean(axis=1) if multi_label else right.all(axis=1) * 1.0)}
+    all_right = right.mean(axis=1) if multi_label else right.all(axis=1) * 1.0
+    statistics: dict[str, Statistic] = {"accuracy": share(all_right)}
     names = {index: f"{_OF}{name}" for index, name in enumerate(classes)}
     if len(classes) == 2 and not multi_label:
         names = {1: ""}
