@@ -89,6 +89,7 @@ def _results(
             list(model.classes),
             reference,
             batch,
+            app.settings.volume_top_share,
         )
         for upload, slices in uploads.items()
         if all(line.slice_id in answers for line in slices)

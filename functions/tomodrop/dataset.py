@@ -14,6 +14,7 @@ from tomodrop.errors import TrainingDataError
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
+from tomodrop.volumes import shows_lung
 
 # The attribute of a manifest's line that only the algorithm of ours reads.
 GROUP = "group"
@@ -55,21 +56,25 @@ def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
 def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
     """Examples from index lines, in slice order.
 
-    Classes that are no longer learned are left out, and slices that are to be made again.
+    Left out are classes that are no longer learned, slices that are to be made again, and slices
+    of a volume that show no lung: its label does not speak of them.
     """
     places = {name: place for place, name in enumerate(settings.class_names)}
     examples = [
         Example(line.slice_id, places[line.label.name], line.label.group)
         for line in _newest(lines)
-        if line.label and line.label.name in places and is_current(line, settings)
+        if line.label
+        and line.label.name in places
+        and is_current(line, settings)
+        and shows_lung(line)
     ]
     return sorted(examples, key=lambda example: example.slice_id)
 
 
 def is_current(line: IndexLine, settings: Settings) -> bool:
-    """Whether intake would make the same pixels now: of this normaliser and image shape."""
-    shape = line.processing.get("image_shape")
-    return line.normaliser == NORMALISER and shape == list(settings.image_shape)
+    """Whether intake would make the same pixels now: by normaliser, image shape and lung window."""
+    made = (line.normaliser, line.processing.get("image_shape"), line.lung_window_hu)
+    return made == (NORMALISER, list(settings.image_shape), settings.lung_window_hu)
 
 
 def _newest(lines: Iterable[IndexLine]) -> Iterator[IndexLine]:

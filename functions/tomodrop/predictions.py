@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tomodrop.slices import IndexLine, Source
+from tomodrop.volumes import RULE, shows_lung, volume_probabilities
 
 NOTICE = "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +48,19 @@ class SliceResult(_Strict):
 
     index: int = Field(ge=0)
     position_mm: float | None
+    has_lung: bool = Field(
+        default=True, description="slices without lung do not count for the volume"
+    )
     probabilities: dict[str, Probability]
+
+
+class VolumeReading(_Strict):
+    """How the volume's probabilities were made from its slices'; indexes are those of `slices`."""
+
+    rule: str
+    top_share: float = Field(gt=0, le=1)
+    slices_used: list[int]
+    slices_without_lung: list[int]
 
 
 class Rejection(_Strict):
@@ -82,6 +95,9 @@ class Result(_Strict):
     source: ResultSource
     prediction: Prediction | None = None
     slices: list[SliceResult] | None = Field(
+        default=None, description="only for uploads of many slices"
+    )
+    volume: VolumeReading | None = Field(
         default=None, description="only for uploads of many slices"
     )
     rejection: Rejection | None = None
@@ -119,29 +135,52 @@ def predicted(
     classes: list[str],
     model: ModelReference,
     batch: BatchReference,
+    top_share: float = 1.0,
 ) -> Result:
     """The result of one upload from its slices' class probabilities, in the same order.
 
-    An upload of several slices gets the mean over its slices.
+    An upload of several slices is read by the rule of `volumes.volume_probabilities`.
     """
-    mean = [sum(column) / len(column) for column in zip(*probabilities, strict=True)]
-    index = max(range(len(mean)), key=mean.__getitem__)
+    read = volume_probabilities(lines, probabilities, top_share)
+    index = max(range(len(read.probabilities)), key=read.probabilities.__getitem__)
+    is_volume = len(lines) > 1
     return Result(
         status="predicted",
         source=_result_source(lines[0].source),
         prediction=Prediction(
             label=classes[index],
             index=index,
-            probability=mean[index],
-            probabilities=dict(zip(classes, mean, strict=True)),
+            probability=read.probabilities[index],
+            probabilities=dict(zip(classes, read.probabilities, strict=True)),
         ),
-        slices=_slice_results(lines, probabilities, classes) if len(lines) > 1 else None,
+        slices=_slice_results(lines, probabilities, classes) if is_volume else None,
+        volume=_volume_reading(lines, read.used, top_share) if is_volume else None,
         model=model,
         processing=lines[0].processing,
         batch=batch,
-        warnings=list(dict.fromkeys(text for line in lines for text in line.warnings)),
+        warnings=_warnings(lines),
         created_at=datetime.now(UTC),
     )
+
+
+def _volume_reading(lines: list[IndexLine], used: list[int], top_share: float) -> VolumeReading:
+    return VolumeReading(
+        rule=RULE,
+        top_share=top_share,
+        slices_used=[lines[place].index for place in used],
+        slices_without_lung=[line.index for line in lines if not shows_lung(line)],
+    )
+
+
+def _warnings(lines: list[IndexLine]) -> list[str]:
+    """What was said of the slices, each once, and how many slices do not count."""
+    said = dict.fromkeys(text for line in lines for text in line.warnings)
+    without_lung = sum(not shows_lung(line) for line in lines)
+    if without_lung == len(lines):
+        said["No slice was found to show lung, so all of them count."] = None
+    elif without_lung:
+        said[f"{without_lung} of {len(lines)} slices show no lung and do not count."] = None
+    return list(said)
 
 
 def _slice_results(
@@ -151,6 +190,7 @@ def _slice_results(
         SliceResult(
             index=line.index,
             position_mm=line.position_mm,
+            has_lung=line.has_lung,
             probabilities=dict(zip(classes, row, strict=True)),
         )
         for line, row in zip(lines, probabilities, strict=True)

@@ -99,6 +99,13 @@ class Settings(BaseModel):
     overdue_minutes: float = Field(gt=0)
     max_job_minutes: float = Field(gt=0)
     max_upload_mb: int = Field(ge=1)
+    max_pixels_per_slice: int = Field(ge=1024)
+    max_slices_per_upload: int = Field(ge=1)
+    decode_memory_mb: int = Field(ge=64)
+    decode_seconds: float = Field(gt=0, le=900)
+    lung_window_level_hu: float = Field(ge=-2000, le=4000)
+    lung_window_width_hu: float = Field(gt=0, le=8000)
+    volume_top_share: float = Field(gt=0, le=1)
 
     class_names: Names = Field(min_length=2)
     image_shape: Shape
@@ -116,8 +123,8 @@ class Settings(BaseModel):
 
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()
-    metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     starting_model_key: str
+    metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
@@ -151,6 +158,11 @@ class Settings(BaseModel):
     def window_seconds(self) -> int:
         """Length of a window in whole seconds, at least one."""
         return max(1, round(self.window_minutes * 60))
+
+    @property
+    def lung_window_hu(self) -> tuple[float, float]:
+        """Level and width in Hounsfield units."""
+        return self.lung_window_level_hu, self.lung_window_width_hu
 
     @property
     def max_upload_bytes(self) -> int:

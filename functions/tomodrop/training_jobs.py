@@ -76,6 +76,7 @@ def training_fingerprint(settings: Settings, data_digest: str, training_samples:
         "start": settings.starting_model_key,
         "classes": settings.class_names,
         "normaliser": NORMALISER,
+        "lung_window_hu": settings.lung_window_hu,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -93,10 +94,7 @@ def training_request(
         },
         "RoleArn": settings.sagemaker_role_arn,
         "HyperParameters": hyperparameters(settings, training_samples),
-        "InputDataConfig": [
-            *_channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
-            *_starting_model(settings),
-        ],
+        "InputDataConfig": _channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
         # The default, said: incremental training and batch transform need a tar.gz.
         "OutputDataConfig": {"S3OutputPath": folder.rstrip("/"), "CompressionType": "GZIP"},
         "ResourceConfig": {
@@ -128,6 +126,7 @@ def _channels(settings: Settings, folder: str, shuffle_seed: int) -> list[dict[s
             "ShuffleConfig": {"Seed": shuffle_seed},
         },
         _channel("validation", f"{folder}/validation.manifest", attributes),
+        *_starting_model(settings),
     ]
 
 

@@ -118,11 +118,6 @@ def test_an_image_of_one_s_own_is_told_the_groups_and_which_lines_are_metrics() 
     assert faults("CreateTrainingJob", request) == ""
 
 
-def test_the_built_in_is_sent_nothing_that_it_refuses() -> None:
-    request = request_of(changed(METRIC_DEFINITIONS="a=b(c)"))
-    assert request == WHOLE
-
-
 def test_a_model_to_start_from_is_one_more_channel() -> None:
     request = request_of(changed(STARTING_MODEL_KEY="training/weights/model.tar.gz"))
     started = {
@@ -141,6 +136,11 @@ def test_a_model_to_start_from_is_one_more_channel() -> None:
     }
     assert request == WHOLE | {"InputDataConfig": [*WHOLE["InputDataConfig"], started]}
     assert faults("CreateTrainingJob", request) == ""
+
+
+def test_the_built_in_is_sent_nothing_that_it_refuses() -> None:
+    request = request_of(changed(METRIC_DEFINITIONS="a=b(c)"))
+    assert request == WHOLE
 
 
 def test_spot_capacity_is_waited_for_and_survived() -> None:

@@ -149,6 +149,11 @@ def test_a_parameter_is_described_bounded_and_in_a_group(name: str) -> None:
     [
         ("WindowMinutes", "0"),
         ("IntakeTimeoutSeconds", "7"),
+        ("DecodeMemoryMb", "1000"),
+        ("DecodeSeconds", "0"),
+        ("LungWindowWidthHu", "0"),
+        ("VolumeTopShare", "0"),
+        ("MaxSlicesPerUpload", "0"),
         ("JobNamePrefix", "Tomodrop"),
         ("JobNamePrefix", "-tomodrop"),
         ("JobNamePrefix", "a-prefix-that-is-too-long"),
@@ -181,6 +186,8 @@ def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str) -> None
     ("name", "value"),
     [
         ("WindowMinutes", "0.1"),
+        ("LungWindowLevelHu", "-500"),
+        ("VolumeTopShare", "1"),
         ("RetrainSchedule", "cron(0 3 ? * MON-FRI *)"),
         ("ScheduleTimezone", "America/Argentina/Buenos_Aires"),
         ("ClassNames", "normal,bacterial,viral"),

@@ -62,7 +62,12 @@ def backbone(trained: Trained, tmp_path: Path) -> Path:
     """The trained model without its head, of no classes and other sides."""
     description, state = load_model(trained.job.layout.model)
     headless = dataclasses.replace(
-        description, kind=BACKBONE, classes=(), image_shape=(3, 224, 224), start="ct weights of old"
+        description,
+        kind=BACKBONE,
+        classes=(),
+        image_shape=(3, 224, 224),
+        start="ct weights of old",
+        calibration=None,
     )
     kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
     save_model(tmp_path / "backbone", headless, kept)
