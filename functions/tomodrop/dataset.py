@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from aws_lambda_powertools import Logger
+
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.errors import TrainingDataError
@@ -18,6 +20,8 @@ from tomodrop.volumes import shows_lung
 
 # The attribute of a manifest's line that only the algorithm of ours reads.
 GROUP = "group"
+
+logger = Logger(child=True)
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,12 @@ class Split:
 
 
 def read_examples(app: App) -> list[Example]:
-    """Every slice of the newest version of each labelled upload, of the current normaliser."""
-    return examples_of((line for _, part in index_parts(app) for line in part), app.settings)
+    """Every slice to learn from, see `examples_of`; the log says how many show no lung."""
+    lines = [line for _, part in index_parts(app) for line in part]
+    without_lung = sum(not shows_lung(line) for line in _current(lines, app.settings))
+    if without_lung:
+        logger.info("slices without lung are not learnt from", extra={"slices": without_lung})
+    return examples_of(lines, app.settings)
 
 
 def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
@@ -54,7 +62,7 @@ def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
 
 
 def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
-    """Examples from index lines, in slice order.
+    """Examples from the newest version of each labelled upload, in slice order.
 
     Left out are classes that are no longer learned, slices that are to be made again, and slices
     of a volume that show no lung: its label does not speak of them.
@@ -62,13 +70,14 @@ def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]
     places = {name: place for place, name in enumerate(settings.class_names)}
     examples = [
         Example(line.slice_id, places[line.label.name], line.label.group)
-        for line in _newest(lines)
-        if line.label
-        and line.label.name in places
-        and is_current(line, settings)
-        and shows_lung(line)
+        for line in _current(lines, settings)
+        if line.label and line.label.name in places and shows_lung(line)
     ]
     return sorted(examples, key=lambda example: example.slice_id)
+
+
+def _current(lines: Iterable[IndexLine], settings: Settings) -> Iterator[IndexLine]:
+    return (line for line in _newest(lines) if is_current(line, settings))
 
 
 def is_current(line: IndexLine, settings: Settings) -> bool:

@@ -11,6 +11,7 @@ from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
 from tomodrop.predictions import NOTICE, Prediction, Result
 from tomodrop.slices import IndexLine
+from tomodrop.volumes import face_of
 
 
 def write_report(
@@ -66,7 +67,7 @@ def _draw(
     classes = list(some.probabilities)
     tiles = [
         Tile(
-            key=f"{keys.batch_slices(job.batch)}{uploads[upload][0].slice_id}.png",
+            key=f"{keys.batch_slices(job.batch)}{face_of(uploads[upload]).slice_id}.png",
             label=prediction.label,
             probability=prediction.probability,
             caption=PurePosixPath(uploads[upload][0].source.key).name,

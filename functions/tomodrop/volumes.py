@@ -40,3 +40,9 @@ def volume_probabilities(
     used = sorted(sorted(counting, key=lambda place: probabilities[place][0])[:count])
     columns = zip(*(probabilities[place] for place in used), strict=True)
     return VolumeProbabilities([math.fsum(column) / len(used) for column in columns], used)
+
+
+def face_of(lines: list[IndexLine]) -> IndexLine:
+    """The slice that stands for an upload in a picture: the middle one of those that count."""
+    counting = [line for line in lines if shows_lung(line)] or lines
+    return counting[len(counting) // 2]

@@ -185,7 +185,10 @@ def test_a_volume_is_named_slice_by_slice(stack: App) -> None:
     assert len(pictures) == 4
 
 
-def test_a_labelled_volume_is_one_group_and_learnt_from_where_it_shows_lung(stack: App) -> None:
+def test_a_labelled_volume_is_one_group_and_learnt_from_where_it_shows_lung(
+    stack: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tomodrop")
     record = upload(stack, "labelled/covid/p7/volume.nii", b"volume -++-\n" + png())
     assert handle(record) == []
     lines = index(stack, "dataset/")
@@ -193,6 +196,8 @@ def test_a_labelled_volume_is_one_group_and_learnt_from_where_it_shows_lung(stac
     assert len(lines) == 4
     examples = read_examples(stack)
     assert [(example.label, example.group) for example in examples] == [(1, "p7")] * 2
+    (said,) = (one for one in caplog.records if "without lung" in one.getMessage())
+    assert vars(said)["slices"] == 2
     with_lung = {line.slice_id for line in lines if line.has_lung}
     assert {example.slice_id for example in examples} == with_lung
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.functions.builders import lines_of, source
 from tomodrop.slices import IndexLine
-from tomodrop.volumes import shows_lung, volume_probabilities
+from tomodrop.volumes import face_of, shows_lung, volume_probabilities
 
 ROWS = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.0, 1.0], [0.1, 0.9]]
 
@@ -71,6 +71,13 @@ def test_a_picture_of_its_own_shows_lung() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("lungs", "face"), [("+", 0), ("-", 0), ("--+++-", 3), ("-----", 2), ("++", 1)]
+)
+def test_the_middle_of_the_lung_stands_for_a_volume(lungs: str, face: int) -> None:
+    assert face_of(lines(lungs)).index == face
 
 
 @given(
