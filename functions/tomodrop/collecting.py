@@ -74,7 +74,7 @@ def _results(
     app: App, job: JobName, model: LiveModel, uploads: dict[str, list[IndexLine]]
 ) -> dict[str, Result]:
     wanted = [line.slice_id for slices in uploads.values() for line in slices]
-    answers = read_answers(app, job, len(model.classes), wanted)
+    answers = read_answers(app, job, model.classes, wanted)
     reference = ModelReference(
         name=model.model_name,
         training_job=model.training_job,
@@ -89,6 +89,7 @@ def _results(
             list(model.classes),
             reference,
             batch,
+            app.settings.minimum_typicality,
         )
         for upload, slices in uploads.items()
         if all(line.slice_id in answers for line in slices)

@@ -5,16 +5,28 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from statistics import median
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from tomodrop.answers import Answer
 from tomodrop.slices import IndexLine, Source
 
 NOTICE = "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Typicality = Annotated[
+    Probability | SkipJsonSchema[None],
+    Field(
+        description="share of held-out slices that are less typical; absent when the model does "
+        "not tell",
+        exclude_if=lambda value: value is None,
+        json_schema_extra=lambda shown: shown.pop("default", None),
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -34,12 +46,17 @@ class ResultSource(_Strict):
 
 
 class Prediction(_Strict):
-    """The most probable class; `index` is its place in the model's classes."""
+    """The most probable class; `index` is its place in the model's classes.
+
+    Probabilities are the calibrated ones where the model has them. `typicality` is the middle one
+    of the slices of a volume.
+    """
 
     label: str
     index: int = Field(ge=0)
     probability: Probability
     probabilities: dict[str, Probability]
+    typicality: Typicality = None
 
 
 class SliceResult(_Strict):
@@ -48,6 +65,7 @@ class SliceResult(_Strict):
     index: int = Field(ge=0)
     position_mm: float | None
     probabilities: dict[str, Probability]
+    typicality: Typicality = None
 
 
 class Rejection(_Strict):
@@ -115,17 +133,23 @@ def _result_source(source: Source) -> ResultSource:
 
 def predicted(
     lines: list[IndexLine],
-    probabilities: list[list[float]],
+    answers: list[Answer],
     classes: list[str],
     model: ModelReference,
     batch: BatchReference,
+    minimum_typicality: float = 0,
 ) -> Result:
-    """The result of one upload from its slices' class probabilities, in the same order.
+    """The result of one upload from the answers for its slices, in the same order.
 
-    An upload of several slices gets the mean over its slices.
+    An upload of several slices gets the mean of their probabilities and the median of their
+    typicalities: the ends of a volume are rarely typical. Below `minimum_typicality` it says so.
     """
-    mean = [sum(column) / len(column) for column in zip(*probabilities, strict=True)]
+    mean = [sum(column) / len(column) for column in zip(*(a.best for a in answers), strict=True)]
     index = max(range(len(mean)), key=mean.__getitem__)
+    typicality = _typicality(answers)
+    texts = [text for line in lines for text in line.warnings]
+    if is_atypical(typicality, minimum_typicality):
+        texts.append(_say_atypical(typicality, len(lines)))
     return Result(
         status="predicted",
         source=_result_source(lines[0].source),
@@ -134,26 +158,47 @@ def predicted(
             index=index,
             probability=mean[index],
             probabilities=dict(zip(classes, mean, strict=True)),
+            typicality=typicality,
         ),
-        slices=_slice_results(lines, probabilities, classes) if len(lines) > 1 else None,
+        slices=_slice_results(lines, answers, classes) if len(lines) > 1 else None,
         model=model,
         processing=lines[0].processing,
         batch=batch,
-        warnings=list(dict.fromkeys(text for line in lines for text in line.warnings)),
+        warnings=list(dict.fromkeys(texts)),
         created_at=datetime.now(UTC),
     )
 
 
+def _typicality(answers: list[Answer]) -> float | None:
+    """The middle one; None when the model does not tell, or not of each slice."""
+    told = [answer.typicality for answer in answers if answer.typicality is not None]
+    return median(told) if len(told) == len(answers) else None
+
+
+def is_atypical(typicality: float | None, minimum: float) -> TypeGuard[float]:
+    """Whether a typicality is known, and too low."""
+    return typicality is not None and typicality < minimum
+
+
+def _say_atypical(typicality: float, slice_count: int) -> str:
+    what = "this slice" if slice_count == 1 else "the middle one of these slices"
+    return (
+        f"Atypical: only {typicality * 100:.1f} % of held-out slices are less typical than {what}. "
+        "The model has not seen the like, and its probabilities may mean nothing."
+    )
+
+
 def _slice_results(
-    lines: list[IndexLine], probabilities: list[list[float]], classes: list[str]
+    lines: list[IndexLine], answers: list[Answer], classes: list[str]
 ) -> list[SliceResult]:
     return [
         SliceResult(
             index=line.index,
             position_mm=line.position_mm,
-            probabilities=dict(zip(classes, row, strict=True)),
+            probabilities=dict(zip(classes, answer.best, strict=True)),
+            typicality=answer.typicality,
         )
-        for line, row in zip(lines, probabilities, strict=True)
+        for line, answer in zip(lines, answers, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
-from tomodrop.predictions import NOTICE, Prediction, Result
+from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
 from tomodrop.slices import IndexLine
 
 
@@ -70,6 +70,7 @@ def _draw(
             label=prediction.label,
             probability=prediction.probability,
             caption=PurePosixPath(uploads[upload][0].source.key).name,
+            atypical=is_atypical(prediction.typicality, app.settings.minimum_typicality),
         )
         for upload, prediction in shown.items()
     ]

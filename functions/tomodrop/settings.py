@@ -1,7 +1,7 @@
 """The environment of a function, read once into one frozen object. No other module reads it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -97,6 +97,8 @@ class Settings(BaseModel):
     transform_instance_type: str
     transform_instance_count: int = Field(ge=1)
     max_concurrent_transforms: int = Field(ge=1, le=16)
+    answer_detail: Literal["plain", "verbose"]
+    minimum_typicality: float = Field(ge=0, le=1)
 
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()

@@ -19,6 +19,7 @@ from tests.functions.builders import (
     rejection_of,
     source,
 )
+from tomodrop.answers import Answer
 from tomodrop.predictions import BatchReference, ModelReference, Result, predicted, schema
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
@@ -116,7 +117,7 @@ def test_a_volume_has_the_mean_of_its_slices_and_each_of_them() -> None:
         line.model_copy(update={"position_mm": position, "warnings": ("Lossy.", f"{position}")})
         for line, position in zip(lines_of(source(), 3), (None, 2.5, 5.0), strict=True)
     ]
-    rows = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]
+    rows = [Answer((0.9, 0.1)), Answer((0.2, 0.8)), Answer((0.1, 0.9))]
     result = predicted(lines, rows, list(CLASSES), REFERENCE, BATCH)
     shown = document(result)
     VALIDATOR.validate(shown)
@@ -128,6 +129,66 @@ def test_a_volume_has_the_mean_of_its_slices_and_each_of_them() -> None:
         {"index": 2, "position_mm": 5.0, "probabilities": {"non_covid": 0.1, "covid": 0.9}},
     ]
     assert shown["warnings"] == ["Lossy.", "None", "2.5", "5.0"]
+
+
+def told(*answers: Answer, minimum: float = 0.05) -> dict[str, Any]:
+    lines = lines_of(source(), len(answers))
+    shown = document(predicted(lines, list(answers), list(CLASSES), REFERENCE, BATCH, minimum))
+    VALIDATOR.validate(shown)
+    return shown
+
+
+def test_calibrated_probabilities_are_shown_where_there_are_any() -> None:
+    shown = told(Answer((0.25, 0.75), calibrated=(0.6, 0.4)))
+    assert shown["prediction"] == {
+        "label": "non_covid",
+        "index": 0,
+        "probability": 0.6,
+        "probabilities": {"non_covid": 0.6, "covid": 0.4},
+    }
+
+
+def test_a_slice_that_few_held_out_ones_are_less_typical_than_is_warned_of() -> None:
+    shown = told(Answer((0.25, 0.75), typicality=0.012))
+    assert shown["prediction"]["typicality"] == 0.012
+    (warning,) = shown["warnings"]
+    assert warning == (
+        "Atypical: only 1.2 % of held-out slices are less typical than this slice. The model has "
+        "not seen the like, and its probabilities may mean nothing."
+    )
+
+
+@pytest.mark.parametrize(
+    ("typicality", "minimum", "warned"),
+    [(0.05, 0.05, 0), (0.049, 0.05, 1), (0.0, 0.0, 0), (0.0, 0.001, 1), (0.9, 1.0, 1), (1, 1, 0)],
+)
+def test_the_warning_begins_below_the_parameter(
+    typicality: float, minimum: float, warned: int
+) -> None:
+    shown = told(Answer((0.5, 0.5), typicality=typicality), minimum=minimum)
+    assert len(shown["warnings"]) == warned
+
+
+def test_without_a_typicality_there_is_neither_the_field_nor_a_warning() -> None:
+    shown = told(Answer((0.5, 0.5)), minimum=1)
+    assert "typicality" not in shown["prediction"]
+    assert shown["warnings"] == []
+
+
+def test_a_volume_is_as_typical_as_its_middle_slice() -> None:
+    some = [Answer((0.5, 0.5), typicality=share) for share in (0.0, 0.04, 0.9)]
+    shown = told(*some)
+    assert shown["prediction"]["typicality"] == 0.04
+    assert [one["typicality"] for one in shown["slices"]] == [0.0, 0.04, 0.9]
+    (warning,) = shown["warnings"]
+    assert "4.0 % of held-out slices are less typical than the middle one" in warning
+    assert told(*some, Answer((0.5, 0.5), typicality=0.8))["warnings"] == []
+
+
+def test_a_volume_with_an_untold_slice_is_of_unknown_typicality() -> None:
+    shown = told(Answer((0.5, 0.5), typicality=0.0), Answer((0.5, 0.5)))
+    assert "typicality" not in shown["prediction"]
+    assert ["typicality" in one for one in shown["slices"]] == [True, False]
 
 
 def test_one_slice_is_no_volume() -> None:
@@ -142,7 +203,7 @@ def test_of_equal_probabilities_the_first_class_is_named() -> None:
 def test_what_is_unknown_inside_is_null_and_not_left_out() -> None:
     (line,) = lines_of(source())
     line = line.model_copy(update={"processing": {"format": "PNG", "rescale": None}})
-    result = predicted([line], [[0.5, 0.5]], list(CLASSES), REFERENCE, BATCH)
+    result = predicted([line], [Answer((0.5, 0.5))], list(CLASSES), REFERENCE, BATCH)
     assert document(result)["processing"] == {"format": "PNG", "rescale": None}
 
 
@@ -154,14 +215,14 @@ def test_text_is_utf_8_and_readable() -> None:
 
 def test_answers_and_slices_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="zip"):
-        predicted(lines_of(source(), 2), [[0.5, 0.5]], list(CLASSES), REFERENCE, BATCH)
+        predicted(lines_of(source(), 2), [Answer((0.5, 0.5))], list(CLASSES), REFERENCE, BATCH)
     with pytest.raises(ValueError, match="zip"):
-        predicted(lines_of(source()), [[1.0]], list(CLASSES), REFERENCE, BATCH)
+        predicted(lines_of(source()), [Answer((1.0,))], list(CLASSES), REFERENCE, BATCH)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_however_many_slices_the_mean_is_valid(covid: list[float]) -> None:
-    rows = [[1 - share, share] for share in covid]
+    rows = [Answer((1 - share, share), typicality=share) for share in covid]
     result = predicted(lines_of(source(), len(rows)), rows, list(CLASSES), REFERENCE, BATCH)
     VALIDATOR.validate(document(result))
 
@@ -185,6 +246,8 @@ INVALID: dict[str, dict[str, Any]] = {
     "prediction is null": GOOD | {"prediction": None},
     "rejection without a remedy": REJECTED | {"rejection": {"code": "c", "message": "m"}},
     "probability above 1": GOOD | {"prediction": GOOD["prediction"] | {"probability": 1.5}},
+    "typicality above 1": GOOD | {"prediction": GOOD["prediction"] | {"typicality": 1.5}},
+    "typicality is null": GOOD | {"prediction": GOOD["prediction"] | {"typicality": None}},
     "negative index": GOOD | {"prediction": GOOD["prediction"] | {"index": -1}},
     "no time": GOOD | {"created_at": "yesterday"},
     "source without a key": GOOD | {"source": {"bucket": "b"}},
