@@ -1,7 +1,8 @@
 """The model folder: ``model.pt`` (weights only) and ``model.json`` (everything else about it).
 
 ``model.json`` is written last and carries the digest of ``model.pt``, so a folder that was half
-written is never taken for a model.
+written is never taken for a model. A model may have ``typicality.pt`` as well, which goes by the
+same rules.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from training.algorithm.replacing import replacing
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
 DESCRIPTION_NAME = "model.json"
+TYPICALITY_NAME = "typicality.pt"
 CLASSIFIER = "classifier"
 BACKBONE = "backbone"
 """A network without its head: to start a training from, not to serve."""
@@ -31,7 +33,8 @@ class ModelDescription:
     """``model.json``: what a reader needs to use the weights, and to know where they are from.
 
     ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
-    backbone has no classes, and fits images of any height and width.
+    backbone has no classes, and fits images of any height and width. ``calibration`` are a
+    ``temperature`` and a ``bias`` per class: softmax(scores / temperature + bias).
     """
 
     architecture: str
@@ -47,6 +50,7 @@ class ModelDescription:
     hyperparameters: dict[str, str]
     created_at: str
     kind: str = CLASSIFIER
+    calibration: dict[str, Any] | None = None
 
 
 def save_model(
@@ -63,6 +67,34 @@ def save_model(
         "scaling": description.scaling.as_json(),
         "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
     }
+    _write_description(folder, content)
+    # Of other weights: the description names it no more.
+    (folder / TYPICALITY_NAME).unlink(missing_ok=True)
+
+
+def add_typicality(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Give the model in ``folder`` what :meth:`Typicality.state` returned.
+
+    :raises ArtefactError: when there is no model.
+    """
+    path = folder / TYPICALITY_NAME
+    content = _read_json(folder / DESCRIPTION_NAME)
+    with replacing(path) as part:
+        torch.save(dict(state), part)
+    content["typicality"] = {"file": TYPICALITY_NAME, "sha256": _sha256(path)}
+    _write_description(folder, content)
+
+
+def load_typicality(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Read what :func:`add_typicality` wrote; None when the model has none.
+
+    :raises ArtefactError: when the file is absent, altered or holds more than tensors.
+    """
+    named = _read_json(folder / DESCRIPTION_NAME).get("typicality")
+    return None if named is None else _load_tensors(folder / TYPICALITY_NAME, named)
+
+
+def _write_description(folder: Path, content: dict[str, Any]) -> None:
     with replacing(folder / DESCRIPTION_NAME) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -73,29 +105,31 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
     :raises ArtefactError: when a file is absent or altered, or its kind is not known here.
     """
     description, weights = _read_description(folder / DESCRIPTION_NAME)
-    path = folder / WEIGHTS_NAME
+    return description, _load_tensors(folder / WEIGHTS_NAME, weights)
+
+
+def _load_tensors(path: Path, named: Any) -> dict[str, torch.Tensor]:
+    """Load the file that ``model.json`` names with its digest."""
+    expected = named.get("sha256") if isinstance(named, dict) else None
     try:
         digest = _sha256(path)
     except OSError as error:
-        raise ArtefactError(f"the model has no readable {WEIGHTS_NAME}: {error}") from error
-    if digest != weights.get("sha256"):
+        raise ArtefactError(f"the model has no readable {path.name}: {error}") from error
+    if digest != expected:
         raise ArtefactError(
             f"{path} has SHA-256 {digest}, {DESCRIPTION_NAME} was written for "
-            f"{weights.get('sha256')}: the two do not belong together"
+            f"{expected}: the two do not belong together"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for bytes it does not like
         raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
-    return description, state
+    return state
 
 
 def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"the model has no readable {DESCRIPTION_NAME}: {error}") from error
-    if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
+    content = _read_json(path)
+    if content.pop("schema_version", None) != SCHEMA_VERSION:
         raise ArtefactError(f"{path} is not of schema_version {SCHEMA_VERSION}, the one known here")
     kind = content.get("architecture"), content.get("num_layers")
     if (kind[1], kind[0]) not in ARCHITECTURES.items():
@@ -106,12 +140,21 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
         )
     try:
         weights = dict(content.pop("weights"))
+        content.pop("typicality", None)
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
         return ModelDescription(**content), weights
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"the model has no readable {DESCRIPTION_NAME}: {error}") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _sha256(path: Path) -> str:

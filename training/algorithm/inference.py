@@ -1,24 +1,52 @@
-"""A loaded model: pixels in, one probability per class out."""
+"""A loaded model: pixels in, one probability per class out, and more about them if asked."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
-from training.algorithm.artefact import BACKBONE, ModelDescription, load_model
+from training.algorithm.artefact import (
+    BACKBONE,
+    ModelDescription,
+    load_model,
+    load_typicality,
+)
 from training.algorithm.failure import ArtefactError
 from training.algorithm.hardware import choose_device
 from training.algorithm.images import Pixels, stack_images
 from training.algorithm.model import Classifier, build_resnet
+from training.algorithm.typicality import Typicality
+from training.algorithm.views import look_at
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says of one image; probabilities are in the order of the classes.
+
+    ``calibrated`` and ``typicality`` (0…1) are None where the model has no such thing.
+    """
+
+    probabilities: list[float]
+    calibrated: list[float] | None
+    typicality: float | None
 
 
 class Predictor:
     """Answers for one image at a time, so that no answer depends on another request."""
 
-    def __init__(self, description: ModelDescription, classifier: Classifier) -> None:
+    def __init__(
+        self,
+        description: ModelDescription,
+        classifier: Classifier,
+        typicality: Typicality | None = None,
+    ) -> None:
         self.description = description
         self._device = choose_device()
-        self._classifier = classifier.eval().place_on(self._device)
+        self._calibration = _read_calibration(description)
+        self._typicality = typicality
+        self.classifier = classifier.eval().place_on(self._device)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -40,7 +68,10 @@ class Predictor:
             resnet.load_state_dict(state)
         except RuntimeError as error:
             raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
-        return cls(description, Classifier(resnet, trainable_stages=0, frozen_batch_norm=True))
+        summary = load_typicality(folder)
+        typicality = None if summary is None else Typicality.from_state(summary)
+        classifier = Classifier(resnet, trainable_stages=0, frozen_batch_norm=True)
+        return cls(description, classifier, typicality)
 
     @property
     def multi_label(self) -> bool:
@@ -51,10 +82,31 @@ class Predictor:
         """Return the probability of each class for one image of ``image_shape``."""
         with torch.inference_mode():
             images = stack_images([pixels]).to(self._device)
-            scores = self._classifier(self.description.scaling.to_input(images))
-            scores = scores.double()
-            answer = scores.sigmoid() if self.multi_label else scores.softmax(1)
-            probabilities: list[float] = answer[0].tolist()
+            return self._probabilities(self.classifier(self.description.scaling.to_input(images)))
+
+    def explain(self, pixels: Pixels) -> Answer:
+        """Return all that is known of the answer for one image of ``image_shape``.
+
+        :raises ArtefactError: when the typicality is not of this network.
+        """
+        with torch.inference_mode():
+            images = stack_images([pixels]).to(self._device)
+            features = self.classifier.features(self.description.scaling.to_input(images))
+            scores = self.classifier.head(features)
+            calibrated = typicality = None
+            if self._calibration:
+                temperature, bias = self._calibration
+                calibrated = self._probabilities(scores.double().cpu() / temperature + bias)
+            if self._typicality:
+                views = look_at(images, features)
+                self._typicality.check_fit(views)
+                typicality = float(self._typicality.score(views))
+            return Answer(self._probabilities(scores), calibrated, typicality)
+
+    def _probabilities(self, scores: torch.Tensor) -> list[float]:
+        scores = scores.double()
+        answer = scores.sigmoid() if self.multi_label else scores.softmax(1)
+        probabilities: list[float] = answer[0].tolist()
         return probabilities
 
     def check(self) -> None:
@@ -64,7 +116,30 @@ class Predictor:
             ``multi_label`` no probabilities.
         """
         channels, height, width = self.description.image_shape
-        answer = torch.tensor(self.predict(torch.zeros(height, width, channels).byte().numpy()))
+        black = torch.zeros(height, width, channels).byte().numpy()
+        answer = torch.tensor(self.explain(black).probabilities)
         adds_up = self.multi_label or abs(float(answer.sum()) - 1) <= 1e-3
         if not bool(answer.isfinite().all()) or not adds_up:
             raise ArtefactError(f"the model answers {answer.tolist()} for a black image")
+
+
+def _read_calibration(description: ModelDescription) -> tuple[float, torch.Tensor] | None:
+    """Return temperature and bias, (1, classes).
+
+    :raises ArtefactError: when they are no numbers, or not as many as classes.
+    """
+    if description.calibration is None:
+        return None
+    given: Any = description.calibration
+    try:
+        temperature = float(given["temperature"])
+        bias = torch.tensor([[float(value) for value in given["bias"]]], dtype=torch.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"the model's calibration is not of a known form: {error!r}") from None
+    fits = bias.shape == (1, len(description.classes)) and bool(bias.isfinite().all())
+    if not fits or not 0 < temperature < math.inf:
+        raise ArtefactError(
+            f"the model's calibration cannot be: temperature {temperature}, {bias.numel()} values "
+            f"of bias for {len(description.classes)} classes"
+        )
+    return temperature, bias
