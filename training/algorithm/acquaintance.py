@@ -15,7 +15,7 @@ from training.algorithm.inference import Predictor
 from training.algorithm.log import LOGGER, Progress
 from training.algorithm.model import Classifier
 from training.algorithm.passes import Run
-from training.algorithm.typicality import Typicality
+from training.algorithm.typicality import Typicality, check_counts
 from training.algorithm.views import look_at
 
 ENOUGH_SLICES = 4096
@@ -26,10 +26,13 @@ def summarise(run: Run, folder: Path) -> None:
 
     A model is worth more than this summary: whatever a channel brings here does not fail the job.
     """
+    counts = run.chosen.num_training_samples, run.validation_samples or 0
     try:
+        # Before another pass is waited for.
+        check_counts(*counts)
         classifier = Predictor.load(folder).classifier
-        train = _look(run, run.train, classifier, run.chosen.num_training_samples)
-        held_out = _look(run, run.validation, classifier, run.validation_samples or 0)
+        train = _look(run, run.train, classifier, counts[0])
+        held_out = _look(run, run.validation, classifier, counts[1])
         add_typicality(folder, Typicality.fit(train, held_out).state())
     except StoppedError:
         LOGGER.warning("Told to stop: the model cannot tell how typical a slice is")

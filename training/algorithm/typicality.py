@@ -95,10 +95,7 @@ class Typicality:
 
         :raises ValueError: when there are fewer than :data:`LEAST_SLICES` of either.
         """
-        for what, views in (("training", train), ("held-out", held_out)):
-            count = min(len(rows) for rows in views.values())
-            if count < LEAST_SLICES:
-                raise ValueError(f"{count} {what} slices, and at least {LEAST_SLICES} are needed")
+        check_counts(*(min(map(len, views.values())) for views in (train, held_out)))
         fitted = {name: View.fit(rows, held_out[name]) for name, rows in train.items()}
         distances = _furthest(fitted, held_out).sort().values
         if len(distances) > _MAX_HELD_OUT:
@@ -152,6 +149,13 @@ class Typicality:
         if not views or not rising or not finite:
             raise ArtefactError("the model's typicality has numbers that cannot be")
         return cls(views, held_out)
+
+
+def check_counts(train: int, held_out: int) -> None:
+    """:raises ValueError: when so many slices of either kind are too few for a summary."""
+    for what, count in (("training", train), ("held-out", held_out)):
+        if count < LEAST_SLICES:
+            raise ValueError(f"{count} {what} slices, and at least {LEAST_SLICES} are needed")
 
 
 def _furthest(views: Mapping[str, View], rows: Views) -> torch.Tensor:

@@ -1,0 +1,122 @@
+"""The last passes of a job, and what a model then tells of slices that it has and has not seen."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.builders import Job, as_stream, encode_png, make_samples
+from training.algorithm import acquaintance
+from training.algorithm.artefact import DESCRIPTION_NAME, load_model, load_typicality
+from training.algorithm.hyperparameters import read_hyperparameters
+from training.algorithm.images import decode_image
+from training.algorithm.inference import Predictor
+from training.algorithm.job import run_job
+from training.algorithm.settings import TrainSettings
+
+GIVEN = {
+    "num_classes": "2",
+    "num_training_samples": "40",
+    "num_layers": "20",
+    "image_shape": "1,28,28",
+    "mini_batch_size": "10",
+    "epochs": "1",
+    "learning_rate": "0.001",
+    "optimizer": "adamw",
+}
+pytestmark = pytest.mark.usefixtures("one_core")
+
+
+def run(job: Job, *, passes: int = 2, held_out: int = 24, **given: str) -> None:
+    """Run a job in this process with so many FIFOs for each channel."""
+    job.feed("train", *[as_stream(make_samples(40))] * passes)
+    job.feed("validation", *[as_stream(make_samples(held_out, first_seed=90))] * passes)
+    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=2)
+    run_job(read_hyperparameters({**GIVEN, **given}), settings, ("0", "1"), threading.Event())
+
+
+def typicality(model: Path, encoded: bytes) -> float | None:
+    predictor = Predictor.load(model)
+    pixels = decode_image(encoded, predictor.description.image_shape)
+    return predictor.explain(pixels).typicality
+
+
+def test_the_model_tells_what_it_has_not_seen(job: Job) -> None:
+    run(job)
+    model = job.layout.model
+    like = [typicality(model, image) for image, _label in make_samples(30, first_seed=500)]
+    assert 0.2 < float(np.mean([share for share in like if share is not None])) < 0.8
+    levels = np.random.default_rng(1).integers(0, 60, (32, 32), dtype=np.uint8)
+    unlike = (levels + 100, levels * 0 + 30, np.sort(levels, axis=0), np.kron(levels, np.ones(4)))
+    assert [typicality(model, encode_png(one.astype(np.uint8))) for one in unlike] == [0] * 4
+
+
+def test_a_held_out_slice_is_as_typical_when_served_as_when_it_was_measured(job: Job) -> None:
+    run(job)
+    served = [
+        typicality(job.layout.model, image) for image, _label in make_samples(24, first_seed=90)
+    ]
+    assert sorted(served, key=str) == pytest.approx(sorted(n / 24 for n in range(24)), abs=1e-9)
+
+
+def test_what_is_summarised_belongs_to_the_shipped_weights(job: Job) -> None:
+    """The last epoch is a bad one: its weights are not those that are served."""
+    run(job, passes=3, epochs="2", lr_scheduler_step="1", lr_scheduler_factor="1000")
+    description, _state = load_model(job.layout.model)
+    assert description.metrics["epoch"] == 0
+    served = [
+        typicality(job.layout.model, image) for image, _label in make_samples(24, first_seed=90)
+    ]
+    assert sorted(served, key=str) == pytest.approx(sorted(n / 24 for n in range(24)), abs=1e-9)
+
+
+def test_the_description_in_the_output_is_the_model_s_own(job: Job) -> None:
+    run(job)
+    model, output = job.layout.model, job.layout.output_data
+    assert (model / DESCRIPTION_NAME).read_bytes() == (output / DESCRIPTION_NAME).read_bytes()
+    assert "typicality" in json.loads((model / DESCRIPTION_NAME).read_text())
+
+
+@pytest.mark.parametrize(
+    ("passes", "held_out", "said"),
+    [(1, 24, "no FIFO"), (1, 19, "19 held-out slices, and at least 20 are needed")],
+)
+def test_a_job_whose_last_passes_cannot_be_keeps_its_model(
+    job: Job, warnings: list[str], passes: int, held_out: int, said: str
+) -> None:
+    run(job, passes=passes, held_out=held_out)
+    assert load_typicality(job.layout.model) is None
+    assert typicality(job.layout.model, make_samples(1)[0][0]) is None
+    (warning,) = [line for line in warnings if "typical" in line]
+    assert said in warning
+
+
+def test_of_a_large_channel_every_nth_slice_is_looked_at(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    class Noting(acquaintance.Typicality):
+        @classmethod
+        def fit(cls, train: Any, held_out: Any) -> Any:
+            counts.extend([len(train["levels"]), len(held_out["levels"])])
+            return super().fit(train, held_out)
+
+    monkeypatch.setattr(acquaintance, "ENOUGH_SLICES", 20)
+    monkeypatch.setattr(acquaintance, "Typicality", Noting)
+    run(job, held_out=40)
+    assert counts == [20, 20]
+
+
+def test_the_same_job_leaves_the_same_summary(job: Job, tmp_path: Path) -> None:
+    run(job)
+    first = load_typicality(job.layout.model)
+    run(job)
+    second = load_typicality(job.layout.model)
+    assert first is not None
+    assert second is not None
+    assert all(torch.equal(first[name], second[name]) for name in first)
