@@ -144,8 +144,8 @@ def _say(shares: list[float]) -> str:
 HEAD = """# Slices that a model has not seen
 
 Made by `benchmarks/typicality.py`; do not edit. ResNet-152 with the CT weights, {side} px. Flagged
-is what has a typicality below 0.05, so that 95 % of the held-out slices are kept. Changed slices are
-those of the held-out blocks.
+is what has a typicality below 0.05, so that 95 % of the held-out slices are kept. Changed slices
+are those of the held-out blocks.
 
 """
 

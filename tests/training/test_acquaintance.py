@@ -3,7 +3,6 @@
 import json
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -97,20 +96,19 @@ def test_a_job_whose_last_passes_cannot_be_keeps_its_model(
 
 
 def test_of_a_large_channel_every_nth_slice_is_looked_at(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = []
-
-    class Noting(acquaintance.Typicality):
-        @classmethod
-        def fit(cls, train: Any, held_out: Any) -> Any:
-            counts.extend([len(train["levels"]), len(held_out["levels"])])
-            return super().fit(train, held_out)
-
-    monkeypatch.setattr(acquaintance, "ENOUGH_SLICES", 20)
-    monkeypatch.setattr(acquaintance, "Typicality", Noting)
     run(job, held_out=40)
-    assert counts == [20, 20]
+    whole = load_typicality(job.layout.model)
+    monkeypatch.setattr(acquaintance, "ENOUGH_SLICES", 20)
+    again = make_job(tmp_path / "again")
+    run(again, held_out=40)
+    half = load_typicality(again.layout.model)
+    assert whole is not None
+    assert half is not None
+    assert [len(summary["held_out"]) for summary in (whole, half)] == [40, 20]
+    # An axis for every four training slices.
+    assert [len(summary["layout.axes"]) for summary in (whole, half)] == [10, 5]
 
 
 def test_the_same_job_leaves_the_same_summary(job: Job, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def level_shares(pictures: torch.Tensor) -> torch.Tensor:
     The root (as in Hellinger's distance) keeps the rare bands from vanishing beside the black.
     """
     bands = pictures.mul(_LEVELS).long().clamp_(max=_LEVELS - 1).flatten(1)
-    counts = torch.zeros(len(bands), _LEVELS, device=pictures.device)
+    counts = torch.zeros(len(bands), _LEVELS)
     counts.scatter_add_(1, bands, torch.ones_like(bands, dtype=counts.dtype))
     return counts.div_(bands.shape[1]).sqrt_()
 
@@ -36,11 +36,11 @@ def texture(pictures: torch.Tensor) -> torch.Tensor:
     The rings go from one wave per picture to one in two pixels, each as much wider than the last.
     """
     height, width = pictures.shape[1:]
-    window = torch.outer(_taper(height, pictures), _taper(width, pictures))
+    window = torch.outer(_taper(height), _taper(width))
     flat = pictures - pictures.mean(dim=(1, 2), keepdim=True)
     power = torch.fft.fft2(flat * window).abs().square().flatten(1)
-    rings = _rings(height, width).to(pictures.device)
-    means = power @ (rings / rings.sum(0).clamp_min(1))
+    rings = _rings(height, width)
+    means: torch.Tensor = power @ (rings / rings.sum(0).clamp_min(1))
     return means.clamp_min(_LEAST_POWER).log10()
 
 
@@ -49,8 +49,9 @@ def layout(pictures: torch.Tensor) -> torch.Tensor:
     return functional.adaptive_avg_pool2d(pictures[:, None], _CELLS).flatten(1)
 
 
-def _taper(length: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.hann_window(length, periodic=False, device=like.device)
+def _taper(length: int) -> torch.Tensor:
+    """Fade the edges, which would look like texture."""
+    return torch.hann_window(length, periodic=False)
 
 
 def _rings(height: int, width: int) -> torch.Tensor:
@@ -60,5 +61,5 @@ def _rings(height: int, width: int) -> torch.Tensor:
     steps = torch.arange(_RINGS + 1) / _RINGS
     edges = lowest * (0.5 / lowest) ** steps
     flat = frequency.flatten()[:, None]
-    # Half a millionth of tolerance: the lowest frequency must not be rounded out of its ring.
+    # The lowest frequency must not be rounded out of its ring.
     return ((flat >= edges[:-1] * (1 - 5e-7)) & (flat < edges[1:])).float()
