@@ -47,6 +47,7 @@ def _look(
 ) -> dict[str, torch.Tensor]:
     """Collect the views of a channel's next pass, of at most about ``ENOUGH_SLICES``."""
     every = max(1, -(-count // ENOUGH_SLICES))
+    # Whoever waits for the job sees by these lines that it is not stuck.
     progress = Progress(f"Typicality, {channel.name}", count // every, run.chosen.mini_batch_size)
     parts: list[dict[str, torch.Tensor]] = []
     with channel.batches(share=(0, every)) as batches, torch.inference_mode():
