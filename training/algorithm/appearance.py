@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 _LEVELS = 16
-_RINGS = 8
+_RINGS = 12
 _CELLS = 8
 _LEAST_POWER = 1e-3
 
@@ -31,9 +31,10 @@ def level_shares(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def texture(pictures: torch.Tensor) -> torch.Tensor:
-    """Return the mean power in 8 rings of spatial frequency, as log10, (N, 8).
+    """Return the mean power in 12 rings of spatial frequency, as log10, (N, 12).
 
     The rings go from one wave per picture to one in two pixels, each as much wider than the last.
+    In small pictures a ring may be without a frequency, and has the least power.
     """
     height, width = pictures.shape[1:]
     window = torch.outer(_taper(height), _taper(width))
