@@ -182,9 +182,11 @@ def is_atypical(typicality: float | None, minimum: float) -> TypeGuard[float]:
 
 def _say_atypical(typicality: float, slice_count: int) -> str:
     what = "this slice" if slice_count == 1 else "the middle one of these slices"
+    share = f"only {typicality * 100:.1f} % of held-out slices are"
+    few = share if typicality else "no held-out slice is"
     return (
-        f"Atypical: only {typicality * 100:.1f} % of held-out slices are less typical than {what}. "
-        "The model has not seen the like, and its probabilities may mean nothing."
+        f"Atypical: {few} less typical than {what}. The model has not seen the like, and its "
+        "probabilities may mean nothing."
     )
 
 

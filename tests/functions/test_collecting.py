@@ -89,6 +89,7 @@ def test_an_atypical_slice_is_answered_with_a_warning(stack: App) -> None:
     (warning,) = first["warnings"]
     assert warning.startswith("Atypical: only 4.9 % of held-out slices are less typical")
     assert (second["prediction"]["typicality"], second["warnings"]) == (0.05, [])
+    assert report(stack)["atypical"] == 1
 
 
 def test_an_answer_of_other_classes_is_no_answer(stack: App) -> None:
@@ -115,6 +116,7 @@ def test_a_job_that_failed_is_collected_all_the_same(stack: App) -> None:
         "uploads": 2,
         "slices": 2,
         "predicted": {"non_covid": 1},
+        "atypical": 0,
         "rejected": {},
         "left_for_next_attempt": 1,
         "notice": "Research use only. Not a medical device: do not use for diagnosis or treatment "

@@ -158,6 +158,11 @@ def test_a_slice_that_few_held_out_ones_are_less_typical_than_is_warned_of() -> 
     )
 
 
+def test_what_no_held_out_slice_is_less_typical_than_is_warned_of_in_such_words() -> None:
+    (warning,) = told(Answer((0.25, 0.75), typicality=0.0))["warnings"]
+    assert warning.startswith("Atypical: no held-out slice is less typical than this slice. ")
+
+
 @pytest.mark.parametrize(
     ("typicality", "minimum", "warned"),
     [(0.05, 0.05, 0), (0.049, 0.05, 1), (0.0, 0.0, 0), (0.0, 0.001, 1), (0.9, 1.0, 1), (1, 1, 0)],
