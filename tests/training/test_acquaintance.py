@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,29 @@ def test_a_job_whose_last_passes_cannot_be_keeps_its_model(
     assert typicality(job.layout.model, make_samples(1)[0][0]) is None
     (warning,) = [line for line in warnings if "typical" in line]
     assert said in warning
+
+
+def test_a_stop_in_the_last_passes_is_obeyed_at_once_and_keeps_the_model(
+    job: Job, warnings: list[str]
+) -> None:
+    stop = threading.Event()
+    job.feed("train", as_stream(make_samples(40)))  # the second pass is waited for
+    job.feed("validation", as_stream(make_samples(24, first_seed=90)))
+
+    def stop_when_there_is_a_model() -> None:
+        while not (job.layout.model / DESCRIPTION_NAME).exists():
+            time.sleep(0.02)
+        stop.set()
+
+    threading.Thread(target=stop_when_there_is_a_model, daemon=True).start()
+    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=60)
+    started = time.monotonic()
+    run_job(read_hyperparameters(GIVEN), settings, ("0", "1"), stop)
+    assert time.monotonic() - started < 40
+    assert load_typicality(job.layout.model) is None
+    assert [line for line in warnings if "typical" in line] == [
+        "Told to stop: the model cannot tell how typical a slice is"
+    ]
 
 
 def test_of_a_large_channel_every_nth_slice_is_looked_at(
