@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tomodrop.clients import app
+from tomodrop.decoding import sandbox
 from tomodrop.events import parse_s3_message
 from tomodrop.uploads import Intake
 
@@ -21,7 +22,7 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take in every upload of the messages; a message that fails comes back, the others do not."""
-    intake = Intake(app(), datetime.now(UTC))
+    intake = Intake(app(), datetime.now(UTC), sandbox())
 
     def take_in(record: SQSRecord) -> None:
         for upload in parse_s3_message(record.body):

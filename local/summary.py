@@ -80,7 +80,7 @@ def places(out: Path, mirrored: Sequence[str]) -> list[tuple[str, str]]:
         ("predictions", "predictions/", ""),
         ("rejections", "rejected/", ""),
         ("contact sheet", "reports/", "contact-sheet.png"),
-        ("training curves", "models/", ".png"),
+        ("training curves", "models/", "/accuracy.png"),
         ("model's decision", "models/", "decision.json"),
     )
     found = []

@@ -17,6 +17,7 @@ from tomodrop.predictions import (
     ModelReference,
     Rejection,
     Result,
+    Rules,
     predicted,
     rejected,
 )
@@ -82,6 +83,7 @@ def _results(
         metrics=model.metrics,
     )
     batch = BatchReference(id=job.batch, job=str(job))
+    rules = Rules(app.settings.volume_top_share, app.settings.minimum_typicality)
     return {
         upload: predicted(
             slices,
@@ -89,7 +91,7 @@ def _results(
             list(model.classes),
             reference,
             batch,
-            app.settings.minimum_typicality,
+            rules,
         )
         for upload, slices in uploads.items()
         if all(line.slice_id in answers for line in slices)

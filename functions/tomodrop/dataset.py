@@ -14,6 +14,10 @@ from tomodrop.errors import TrainingDataError
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
+from tomodrop.volumes import shows_lung
+
+# The attribute of a manifest's line that only the algorithm of ours reads.
+GROUP = "group"
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,25 @@ def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
 def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
     """Examples from index lines, in slice order.
 
-    Classes that are no longer learned are left out, and slices that are to be made again.
+    Left out are classes that are no longer learned, slices that are to be made again, and slices
+    of a volume that show no lung: its label does not speak of them.
     """
     places = {name: place for place, name in enumerate(settings.class_names)}
     examples = [
         Example(line.slice_id, places[line.label.name], line.label.group)
         for line in _newest(lines)
-        if line.label and line.label.name in places and is_current(line, settings)
+        if line.label
+        and line.label.name in places
+        and is_current(line, settings)
+        and shows_lung(line)
     ]
     return sorted(examples, key=lambda example: example.slice_id)
 
 
 def is_current(line: IndexLine, settings: Settings) -> bool:
-    """Whether intake would make the same pixels now: of this normaliser and image shape."""
-    shape = line.processing.get("image_shape")
-    return line.normaliser == NORMALISER and shape == list(settings.image_shape)
+    """Whether intake would make the same pixels now: by normaliser, image shape and lung window."""
+    made = (line.normaliser, line.processing.get("image_shape"), line.lung_window_hu)
+    return made == (NORMALISER, list(settings.image_shape), settings.lung_window_hu)
 
 
 def _newest(lines: Iterable[IndexLine]) -> Iterator[IndexLine]:
@@ -161,11 +169,12 @@ def counts(examples: Iterable[Example], class_names: tuple[str, ...]) -> dict[st
     return {name: found[place] for place, name in enumerate(class_names)}
 
 
-def manifest(examples: list[Example], work_bucket: str, seed: str) -> bytes:
+def manifest(examples: list[Example], work_bucket: str, seed: str, *, with_groups: bool) -> bytes:
     """An augmented manifest in a shuffled order (SageMaker, "Augmented Manifest File").
 
     Shuffled here as well as by the job: without ShuffleConfig SageMaker streams the file's order,
-    and a file sorted by class does not train.
+    and a file sorted by class does not train. A group's name may be a patient's: what is sent in
+    its place is the same in every job, and says only which slices belong together.
     """
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
@@ -174,8 +183,13 @@ def manifest(examples: list[Example], work_bucket: str, seed: str) -> bytes:
             {
                 "source-ref": f"s3://{work_bucket}/{keys.DATASET_SLICES}{example.slice_id}.png",
                 "class": str(example.label),
+                **({GROUP: _group_code(example.group)} if with_groups else {}),
             }
         )
         + "\n"
         for example in shuffled
     ).encode()
+
+
+def _group_code(group: str) -> str:
+    return hashlib.sha256(f"tomodrop-group:{group}".encode()).hexdigest()[:16]

@@ -6,6 +6,8 @@ TomodropError
 ├── UploadRejected     an upload cannot be classified: becomes a rejection JSON, never a retry
 ├── UploadGone         an upload was deleted before it was read: nothing to answer
 ├── AnswerError        an output object of a transform job is not a prediction
+├── SandboxError       the process that decodes uploads does not start: says nothing of an upload
+├── OutOfTimeError     an invocation has no time left for another upload: it goes round again
 ├── WindowClosedError  a window was dispatched before this invocation finished: take the next one
 └── TrainingDataError  the labelled set cannot be trained on yet
 
@@ -45,6 +47,14 @@ class UploadGone(TomodropError):
 
 class AnswerError(TomodropError):
     """A transform output that is empty, truncated, not finite, or of the wrong class count."""
+
+
+class SandboxError(TomodropError):
+    """The decoders cannot be started, so no upload can be judged."""
+
+
+class OutOfTimeError(TomodropError):
+    """The time limit of the invocation is too near to begin decoding another upload."""
 
 
 class WindowClosedError(TomodropError):

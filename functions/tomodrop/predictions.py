@@ -4,6 +4,7 @@
 """
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Annotated, Any, Literal, TypeGuard
@@ -13,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from tomodrop.answers import Answer
 from tomodrop.slices import IndexLine, Source
+from tomodrop.volumes import RULE, shows_lung, volume_probabilities
 
 NOTICE = "Research use only. Not a medical device: do not use for diagnosis or treatment decisions."
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
@@ -64,8 +66,20 @@ class SliceResult(_Strict):
 
     index: int = Field(ge=0)
     position_mm: float | None
+    has_lung: bool = Field(
+        default=True, description="slices without lung do not count for the volume"
+    )
     probabilities: dict[str, Probability]
     typicality: Typicality = None
+
+
+class VolumeReading(_Strict):
+    """How the volume's probabilities were made from its slices'; indexes are those of `slices`."""
+
+    rule: str
+    top_share: float = Field(gt=0, le=1)
+    slices_used: list[int]
+    slices_without_lung: list[int]
 
 
 class Rejection(_Strict):
@@ -102,6 +116,9 @@ class Result(_Strict):
     slices: list[SliceResult] | None = Field(
         default=None, description="only for uploads of many slices"
     )
+    volume: VolumeReading | None = Field(
+        default=None, description="only for uploads of many slices"
+    )
     rejection: Rejection | None = None
     model: ModelReference | None = None
     processing: dict[str, Any] | None = Field(
@@ -131,48 +148,63 @@ def _result_source(source: Source) -> ResultSource:
     )
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How answers are read: the share of a volume's slices that counts, and what is too atypical.
+
+    A result less typical than `minimum_typicality` carries a warning.
+    """
+
+    top_share: float = 1.0
+    minimum_typicality: float = 0.0
+
+
 def predicted(
     lines: list[IndexLine],
     answers: list[Answer],
     classes: list[str],
     model: ModelReference,
     batch: BatchReference,
-    minimum_typicality: float = 0,
+    rules: Rules = Rules(),
 ) -> Result:
     """The result of one upload from the answers for its slices, in the same order.
 
-    An upload of several slices gets the mean of their probabilities and the median of their
-    typicalities: the ends of a volume are rarely typical. Below `minimum_typicality` it says so.
+    An upload of several slices is read by the rule of `volumes.volume_probabilities`, and is as
+    typical as the middle one of its slices that count.
     """
-    mean = [sum(column) / len(column) for column in zip(*(a.best for a in answers), strict=True)]
-    index = max(range(len(mean)), key=mean.__getitem__)
-    typicality = _typicality(answers)
-    texts = [text for line in lines for text in line.warnings]
-    if is_atypical(typicality, minimum_typicality):
-        texts.append(_say_atypical(typicality, len(lines)))
+    read = volume_probabilities(lines, [list(answer.best) for answer in answers], rules.top_share)
+    index = max(range(len(read.probabilities)), key=read.probabilities.__getitem__)
+    is_volume = len(lines) > 1
+    typicality = _typicality(lines, answers)
+    warnings = _warnings(lines)
+    if is_atypical(typicality, rules.minimum_typicality):
+        warnings.append(_say_atypical(typicality, len(lines)))
     return Result(
         status="predicted",
         source=_result_source(lines[0].source),
         prediction=Prediction(
             label=classes[index],
             index=index,
-            probability=mean[index],
-            probabilities=dict(zip(classes, mean, strict=True)),
+            probability=read.probabilities[index],
+            probabilities=dict(zip(classes, read.probabilities, strict=True)),
             typicality=typicality,
         ),
-        slices=_slice_results(lines, answers, classes) if len(lines) > 1 else None,
+        slices=_slice_results(lines, answers, classes) if is_volume else None,
+        volume=_volume_reading(lines, read.used, rules.top_share) if is_volume else None,
         model=model,
         processing=lines[0].processing,
         batch=batch,
-        warnings=list(dict.fromkeys(texts)),
+        warnings=warnings,
         created_at=datetime.now(UTC),
     )
 
 
-def _typicality(answers: list[Answer]) -> float | None:
-    """The middle one; None when the model does not tell, or not of each slice."""
-    told = [answer.typicality for answer in answers if answer.typicality is not None]
-    return median(told) if len(told) == len(answers) else None
+def _typicality(lines: list[IndexLine], answers: list[Answer]) -> float | None:
+    """The middle one of the slices that count; None when the model does not tell of each."""
+    pairs = list(zip(lines, answers, strict=True))
+    counting = [answer for line, answer in pairs if shows_lung(line)] or answers
+    told = [answer.typicality for answer in counting if answer.typicality is not None]
+    return median(told) if len(told) == len(counting) else None
 
 
 def is_atypical(typicality: float | None, minimum: float) -> TypeGuard[float]:
@@ -190,6 +222,26 @@ def _say_atypical(typicality: float, slice_count: int) -> str:
     )
 
 
+def _volume_reading(lines: list[IndexLine], used: list[int], top_share: float) -> VolumeReading:
+    return VolumeReading(
+        rule=RULE,
+        top_share=top_share,
+        slices_used=[lines[place].index for place in used],
+        slices_without_lung=[line.index for line in lines if not shows_lung(line)],
+    )
+
+
+def _warnings(lines: list[IndexLine]) -> list[str]:
+    """What was said of the slices, each once, and how many slices do not count."""
+    said = dict.fromkeys(text for line in lines for text in line.warnings)
+    without_lung = sum(not shows_lung(line) for line in lines)
+    if without_lung == len(lines):
+        said["No slice was found to show lung, so all of them count."] = None
+    elif without_lung:
+        said[f"{without_lung} of {len(lines)} slices show no lung and do not count."] = None
+    return list(said)
+
+
 def _slice_results(
     lines: list[IndexLine], answers: list[Answer], classes: list[str]
 ) -> list[SliceResult]:
@@ -197,6 +249,7 @@ def _slice_results(
         SliceResult(
             index=line.index,
             position_mm=line.position_mm,
+            has_lung=line.has_lung,
             probabilities=dict(zip(classes, answer.best, strict=True)),
             typicality=answer.typicality,
         )

@@ -21,6 +21,7 @@ from tomodrop.training_jobs import (
     training_job_name,
     training_jobs_of,
     training_request,
+    uses_built_in,
 )
 
 logger = Logger(child=True)
@@ -92,7 +93,8 @@ def job_record(
 def _write_inputs(app: App, job: str, halves: Split, record: dict[str, Any]) -> None:
     work, folder = app.settings.work_bucket, f"{keys.TRAINING}{job}/"
     for channel, examples in (("train", halves.train), ("validation", halves.validation)):
-        body = dataset.manifest(examples, work, seed=f"{job}/{channel}")
+        seed, with_groups = f"{job}/{channel}", not uses_built_in(app.settings)
+        body = dataset.manifest(examples, work, seed, with_groups=with_groups)
         objects.write(app.s3, work, f"{folder}{channel}.manifest", body, "application/jsonl")
     body = json.dumps(record, indent=2).encode()
     objects.write(app.s3, work, f"{folder}job.json", body, "application/json")

@@ -1,5 +1,6 @@
 """The environment of a function, read once into one frozen object. No other module reads it."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -58,9 +59,24 @@ def _split_outside_quotes(text: str) -> list[str]:
     return [part for part in [*parts, current] if part.strip()]
 
 
+def _refuse_unusable(definitions: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    for name, regex in definitions:
+        try:
+            groups = re.compile(regex).groups
+        except re.error as error:
+            message = f"the regular expression of '{name}' is not valid: {error}"
+            raise ValueError(message) from None
+        if not groups:
+            message = f"the regular expression of '{name}' has no group to take the value from"
+            raise ValueError(message)
+    return definitions
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
 Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
+MetricDefinitions = Annotated[Pairs, AfterValidator(_refuse_unusable)]
+_MAX_METRIC_DEFINITIONS = 40  # SageMaker's own limit
 
 
 class Settings(BaseModel):
@@ -83,6 +99,13 @@ class Settings(BaseModel):
     overdue_minutes: float = Field(gt=0)
     max_job_minutes: float = Field(gt=0)
     max_upload_mb: int = Field(ge=1)
+    max_pixels_per_slice: int = Field(ge=1024)
+    max_slices_per_upload: int = Field(ge=1)
+    decode_memory_mb: int = Field(ge=64)
+    decode_seconds: float = Field(gt=0, le=900)
+    lung_window_level_hu: float = Field(ge=-2000, le=4000)
+    lung_window_width_hu: float = Field(gt=0, le=8000)
+    volume_top_share: float = Field(gt=0, le=1)
 
     class_names: Names = Field(min_length=2)
     image_shape: Shape
@@ -102,6 +125,8 @@ class Settings(BaseModel):
 
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()
+    starting_model_key: str
+    metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
@@ -135,6 +160,11 @@ class Settings(BaseModel):
     def window_seconds(self) -> int:
         """Length of a window in whole seconds, at least one."""
         return max(1, round(self.window_minutes * 60))
+
+    @property
+    def lung_window_hu(self) -> tuple[float, float]:
+        """Level and width in Hounsfield units."""
+        return self.lung_window_level_hu, self.lung_window_width_hu
 
     @property
     def max_upload_bytes(self) -> int:

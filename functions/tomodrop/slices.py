@@ -36,7 +36,12 @@ class Label(BaseModel):
 
 
 class IndexLine(BaseModel):
-    """One slice of one upload: `index` counts from 0 among the upload's `count` slices."""
+    """One slice of one upload.
+
+    `index`: its place in the upload, from 0; `count`: how many slices the upload gave.
+    `lung_window_hu`: level and width that Hounsfield units are seen through. Lines of earlier
+    versions lack what has a default here.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,6 +50,8 @@ class IndexLine(BaseModel):
     index: int = 0
     count: int = 1
     position_mm: float | None = None
+    has_lung: bool = True
+    lung_window_hu: tuple[float, float] = (-600.0, 1500.0)
     label: Label | None = None
     normaliser: str
     processing: dict[str, Any]

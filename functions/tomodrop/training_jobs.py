@@ -1,7 +1,8 @@
 """The training job as a value: what is asked of SageMaker's built-in image classification.
 
-Ours in `training/` takes the same request. What only ours knows goes into `Environment`, which the
-built-in ignores, and into ExtraHyperparameters, which are empty unless a user sets them.
+Ours in `training/` takes the same request, and is sent more: each slice's group, and which lines of
+its log are metrics. What else only ours knows goes into `Environment`, which the built-in ignores,
+and into ExtraHyperparameters, which are empty unless a user sets them.
 """
 
 import hashlib
@@ -11,19 +12,16 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tomodrop import keys
+from tomodrop import dataset, keys
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 
 if TYPE_CHECKING:
     from tomodrop.clients import App
 
-# The built-in brings its own metric definitions and refuses others.
 BUILT_IN_REPOSITORY = "/image-classification:"
-_METRICS = [
-    {"Name": "train:accuracy", "Regex": r"Train-accuracy=([0-9.]+)"},
-    {"Name": "validation:accuracy", "Regex": r"Validation-accuracy=([0-9.]+)"},
-]
+# The image first, the label second: the order is part of the contract.
+_ATTRIBUTES = ["source-ref", "class"]
 _SECONDS_PER_HOUR = 3600
 
 
@@ -51,14 +49,21 @@ def _prefix(job_name_prefix: str) -> str:
     return f"{job_name_prefix}-train-"
 
 
+def uses_built_in(settings: Settings) -> bool:
+    """Whether SageMaker's own algorithm trains, which refuses whatever is not its own."""
+    return BUILT_IN_REPOSITORY in settings.algorithm_image
+
+
 def hyperparameters(settings: Settings, training_samples: int) -> dict[str, str]:
     """All as text, as SageMaker wants them."""
+    groups = {} if uses_built_in(settings) else {"group_records": "1"}
     return {
         **dict(settings.hyperparameters),
         **dict(settings.extra_hyperparameters),
         "image_shape": ",".join(map(str, settings.image_shape)),
         "num_classes": str(len(settings.class_names)),
         "num_training_samples": str(training_samples),
+        **groups,
     }
 
 
@@ -68,8 +73,10 @@ def training_fingerprint(settings: Settings, data_digest: str, training_samples:
         "data": data_digest,
         "hyperparameters": hyperparameters(settings, training_samples),
         "image": settings.algorithm_image,
+        "start": settings.starting_model_key,
         "classes": settings.class_names,
         "normaliser": NORMALISER,
+        "lung_window_hu": settings.lung_window_hu,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -87,10 +94,7 @@ def training_request(
         },
         "RoleArn": settings.sagemaker_role_arn,
         "HyperParameters": hyperparameters(settings, training_samples),
-        "InputDataConfig": [
-            _channel("train", f"{folder}{job}/train.manifest", zlib.crc32(job.encode())),
-            _channel("validation", f"{folder}{job}/validation.manifest"),
-        ],
+        "InputDataConfig": _channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
         # The default, said: incremental training and batch transform need a tar.gz.
         "OutputDataConfig": {"S3OutputPath": folder.rstrip("/"), "CompressionType": "GZIP"},
         "ResourceConfig": {
@@ -107,21 +111,34 @@ def training_request(
             "TOMODROP_DATA_DIGEST": data_digest,
         },
     }
-    if BUILT_IN_REPOSITORY not in settings.algorithm_image:
-        request["AlgorithmSpecification"]["MetricDefinitions"] = _METRICS
+    if not uses_built_in(settings):
+        request["AlgorithmSpecification"]["MetricDefinitions"] = [
+            {"Name": name, "Regex": regex} for name, regex in settings.metric_definitions
+        ]
     return request | (_spot(settings, f"{folder}{job}/checkpoints") if settings.use_spot else {})
 
 
-def _channel(name: str, manifest: str, shuffle_seed: int | None = None) -> dict[str, Any]:
-    channel: dict[str, Any] = {
+def _channels(settings: Settings, folder: str, shuffle_seed: int) -> list[dict[str, Any]]:
+    attributes = _ATTRIBUTES if uses_built_in(settings) else [*_ATTRIBUTES, dataset.GROUP]
+    return [
+        {
+            **_channel("train", f"{folder}/train.manifest", attributes),
+            "ShuffleConfig": {"Seed": shuffle_seed},
+        },
+        _channel("validation", f"{folder}/validation.manifest", attributes),
+        *_starting_model(settings),
+    ]
+
+
+def _channel(name: str, manifest: str, attributes: list[str]) -> dict[str, Any]:
+    return {
         "ChannelName": name,
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "AugmentedManifestFile",
                 "S3Uri": manifest,
                 "S3DataDistributionType": "FullyReplicated",
-                # The image first, the label second: the order is part of the contract.
-                "AttributeNames": ["source-ref", "class"],
+                "AttributeNames": attributes,
             }
         },
         "ContentType": "application/x-recordio",
@@ -129,9 +146,28 @@ def _channel(name: str, manifest: str, shuffle_seed: int | None = None) -> dict[
         "RecordWrapperType": "RecordIO",
         "InputMode": "Pipe",
     }
-    if shuffle_seed is not None:
-        channel["ShuffleConfig"] = {"Seed": shuffle_seed}
-    return channel
+
+
+def _starting_model(settings: Settings) -> list[dict[str, Any]]:
+    """The channel that a network starts from (SageMaker, "Incremental Training"), if any."""
+    if not settings.starting_model_key:
+        return []
+    return [
+        {
+            "ChannelName": "model",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": f"s3://{settings.work_bucket}/{settings.starting_model_key}",
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+            "ContentType": "application/x-sagemaker-model",
+            "CompressionType": "None",
+            "RecordWrapperType": "None",
+            "InputMode": "File",
+        }
+    ]
 
 
 def _spot(settings: Settings, checkpoints: str) -> dict[str, Any]:

@@ -1,24 +1,60 @@
 """Intake: read an upload, make its slices, and name them in the index of the current window."""
 
 import hashlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
 from tomodrop import keys, objects
 from tomodrop.batches import Batches
-from tomodrop.clients import App
-from tomodrop.errors import UploadGone, UploadRejected, WindowClosedError
+from tomodrop.clients import THREADS, App
+from tomodrop.errors import OutOfTimeError, UploadGone, UploadRejected, WindowClosedError
 from tomodrop.events import UploadEvent
-from tomodrop.imaging.normaliser import NormalisedSlice, normalise
+from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.predictions import Rejection, rejected
 from tomodrop.publishing import publish
+from tomodrop.sandbox.parent import Sandbox
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, Label, Source, write_lines
 from tomodrop.windows import window_of
 
 _LABELLED_PARTS = 3
+# Of an invocation's time limit: what one upload may take, and all. What is left is for storing what
+# was decoded last, and the index.
+_LONGEST_SHARE, _DECODING_SHARE = 0.6, 0.8
+
+
+@dataclass
+class DecodingTime:
+    """How the decoding time of an invocation (seconds) is given out.
+
+    `all_s`: for all uploads together, from `started` on the monotonic clock; `longest_s`: for one.
+    An upload that was given the longest and runs out of it is rejected. One that was given what was
+    left is no worse for running out: it comes again, and whatever comes first is given the longest.
+    """
+
+    started: float
+    all_s: float
+    longest_s: float
+    is_first: bool = True
+
+    def for_the_next(self, now: float) -> float:
+        """What an upload gets that is begun now.
+
+        Raises
+        ------
+        OutOfTimeError
+            Nothing is left.
+        """
+        left_s = self.longest_s if self.is_first else self.started + self.all_s - now
+        self.is_first = False
+        if left_s <= 0:
+            raise OutOfTimeError("no time is left for another upload; it comes again")
+        return min(self.longest_s, left_s)
 
 
 class Intake:
@@ -28,15 +64,30 @@ class Intake:
     `dispatch` knows when no more can be written to a window.
     """
 
-    def __init__(self, app: App, now: datetime) -> None:
+    def __init__(self, app: App, now: datetime, sandbox: Sandbox) -> None:
         self._app = app
+        self._sandbox = sandbox
         self._batch = window_of(now, app.settings.window_seconds)
+        limit_s = app.settings.intake_timeout_seconds
+        self._time = DecodingTime(
+            started=time.monotonic(),
+            all_s=_DECODING_SHARE * limit_s,
+            longest_s=min(app.settings.decode_seconds, _LONGEST_SHARE * limit_s),
+        )
         self._incoming: list[IndexLine] = []
         self._labelled: list[IndexLine] = []
+        sandbox.start()
 
     def take_in(self, upload: UploadEvent) -> str:
-        """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone"."""
+        """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone".
+
+        Raises
+        ------
+        OutOfTimeError
+            The invocation has no time left for it: its message is to come again.
+        """
         settings = self._app.settings
+        given_s = self._time.for_the_next(time.monotonic())
         try:
             body, source = read_upload(self._app, upload)
         except UploadGone:
@@ -45,19 +96,26 @@ class Intake:
             if body is None:
                 raise too_large(source.size_bytes, settings.max_upload_mb)
             label = label_of(upload.key, settings)
-            slices = normalise(body, settings.image_shape)
+            slices = self._sandbox.normalise(body, given_s)
         except UploadRejected as fault:
+            if fault.code == "decode_timeout" and given_s < self._time.longest_s:
+                raise OutOfTimeError("an upload needs more time than was left for it") from None
             reject(self._app, source, fault)
             return "rejected"
         self._store(source, label, slices)
         return "taken_in"
 
     def _store(self, source: Source, label: Label | None, slices: list[NormalisedSlice]) -> None:
-        lines = index_lines(source, label, slices)
+        lines = index_lines(source, label, slices, self._app.settings.lung_window_hu)
         folder = keys.DATASET_SLICES if label else keys.batch_slices(self._batch)
-        for line, made in zip(lines, slices, strict=True):
-            key = f"{folder}{line.slice_id}.png"
-            objects.write(self._app.s3, self._app.settings.work_bucket, key, made.png, "image/png")
+        s3, work = self._app.s3, self._app.settings.work_bucket
+
+        def put(line: IndexLine, made: NormalisedSlice) -> None:
+            objects.write(s3, work, f"{folder}{line.slice_id}.png", made.png, "image/png")
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            # Drained, so that the first failure is raised here and nothing is named.
+            list(pool.map(put, lines, slices))
         (self._labelled if label else self._incoming).extend(lines)
 
     def write_index(self) -> int:
@@ -170,22 +228,28 @@ def label_of(key: str, settings: Settings) -> Label | None:
 
 
 def index_lines(
-    source: Source, label: Label | None, slices: list[NormalisedSlice]
+    source: Source,
+    label: Label | None,
+    slices: list[NormalisedSlice],
+    lung_window_hu: tuple[float, float],
 ) -> list[IndexLine]:
     """The index lines of an upload's slices, with deterministic slice ids."""
     upload = keys.upload_id(source.key, source.version_id, source.etag)
     return [
         IndexLine(
-            slice_id=keys.slice_id(upload, index),
+            slice_id=keys.slice_id(upload, place),
             source=source,
-            index=index,
+            index=made.index,
             count=len(slices),
+            position_mm=made.position_mm,
+            has_lung=made.has_lung,
+            lung_window_hu=lung_window_hu,
             label=label,
             normaliser=NORMALISER,
             processing=made.processing,
             warnings=made.warnings,
         )
-        for index, made in enumerate(slices)
+        for place, made in enumerate(slices)
     ]
 
 

@@ -78,6 +78,10 @@ def test_training_was_asked_for_in_pipe_mode_and_left_its_curves(stack: Stack) -
     )[0]
     assert {name.rsplit("/", 1)[1] for name in left} >= {
         "accuracy.png",
+        "roc.png",
+        "reliability.png",
+        "confusion.png",
+        "model.json",
         "metrics.jsonl",
         "decision.json",
     }

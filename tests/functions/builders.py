@@ -45,6 +45,13 @@ ENVIRONMENT = {
     "OVERDUE_MINUTES": "60",
     "MAX_JOB_MINUTES": "240",
     "MAX_UPLOAD_MB": "100",
+    "MAX_PIXELS_PER_SLICE": "16777216",
+    "MAX_SLICES_PER_UPLOAD": "1000",
+    "DECODE_MEMORY_MB": "512",
+    "DECODE_SECONDS": "20",
+    "LUNG_WINDOW_LEVEL_HU": "-600",
+    "LUNG_WINDOW_WIDTH_HU": "1500",
+    "VOLUME_TOP_SHARE": "1",
     "CLASS_NAMES": "non_covid,covid",
     "IMAGE_SHAPE": "3,64,64",
     "ALGORITHM_IMAGE": "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1",
@@ -61,6 +68,9 @@ ENVIRONMENT = {
     "MINIMUM_TYPICALITY": "0.05",
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
+    "STARTING_MODEL_KEY": "",
+    "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
+    "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ os.environ |= {
     "POWERTOOLS_METRICS_NAMESPACE": "Tomodrop",
 }
 
+# The sandbox's processes look where we look: there they find `hostile`.
+sys.path.append(str(Path(__file__).parent))
+
 from hypothesis import settings as hypothesis_settings
 
 from tests.functions.builders import ENVIRONMENT, EVENTS
-from tomodrop import clients
+from tomodrop import clients, decoding
 from tomodrop.clients import App
 from tomodrop.settings import Settings
 
@@ -57,7 +62,9 @@ def connected() -> Iterator[App]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         yield clients.app()
+        decoding.sandbox().close()
     clients.app.cache_clear()
+    decoding.sandbox.cache_clear()
 
 
 @pytest.fixture

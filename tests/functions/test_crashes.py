@@ -30,6 +30,7 @@ from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.collecting import collect
+from tomodrop.decoding import sandbox
 from tomodrop.dispatching import dispatch
 from tomodrop.errors import WindowClosedError
 from tomodrop.events import JobEnded, parse_s3_message
@@ -56,7 +57,7 @@ def before_intake(app: App) -> Step:
     bodies = [json.dumps({"Records": [upload(app, *drop)]}) for drop in UPLOADS.items()]
 
     def intake(app: App) -> None:
-        work = Intake(app, NOW)
+        work = Intake(app, NOW, sandbox())
         for body in bodies:
             for event in parse_s3_message(body):
                 work.take_in(event)

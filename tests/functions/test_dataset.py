@@ -1,6 +1,7 @@
 """The labelled set: which slices are in it, how it is halved, and its manifests to the byte."""
 
 import json
+import re
 from datetime import timedelta
 from itertools import combinations, pairwise
 from random import Random
@@ -225,17 +226,36 @@ def test_the_digest_is_of_the_set_and_not_of_its_order() -> None:
 
 
 def test_a_manifest_line_is_exact() -> None:
-    assert dataset.manifest([Example("0a-00000", 1, "p1")], "work", "seed") == (
+    examples = [Example("0a-00000", 1, "p1")]
+    assert dataset.manifest(examples, "work", "seed", with_groups=False) == (
         b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1"}\n'
     )
-    assert dataset.manifest([], "work", "seed") == b""
+    assert dataset.manifest(examples, "work", "seed", with_groups=True) == (
+        b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1", '
+        b'"group": "9ba693f79976cdf7"}\n'
+    )
+    assert dataset.manifest([], "work", "seed", with_groups=False) == b""
+
+
+def test_a_manifest_tells_groups_apart_and_does_not_name_them() -> None:
+    patients = [{"Doe^Jane", "Roe^Richard"}, {"Doe^Jane", "Müller^Ute"}]
+    some = examples(patients, per_group=3)
+    body = dataset.manifest(some, "work", "seed", with_groups=True)
+    lines = [json.loads(line) for line in body.splitlines()]
+    by_slice = {example.slice_id: example.group for example in some}
+    codes = {
+        (by_slice[line["source-ref"].removesuffix(".png").rpartition("/")[2]], line["group"])
+        for line in lines
+    }
+    assert len(codes) == len({group for group, _ in codes}) == len({code for _, code in codes}) == 3
+    assert all(re.fullmatch("[0-9a-f]{16}", code) for _, code in codes)
 
 
 def test_a_manifest_is_shuffled_and_reproducible() -> None:
     some = examples([{"p1", "p2"}, {"p3", "p4"}], per_group=20)
-    body = dataset.manifest(some, "work", "job/train")
-    assert body == dataset.manifest(some, "work", "job/train")
-    assert body != dataset.manifest(some, "work", "job/validation")
+    body = dataset.manifest(some, "work", "job/train", with_groups=False)
+    assert body == dataset.manifest(some, "work", "job/train", with_groups=False)
+    assert body != dataset.manifest(some, "work", "job/validation", with_groups=False)
     labels = [json.loads(line)["class"] for line in body.splitlines()]
     assert sorted(labels) == ["0"] * 40 + ["1"] * 40
     changes = sum(one != other for one, other in pairwise(labels))
@@ -245,6 +265,7 @@ def test_a_manifest_is_shuffled_and_reproducible() -> None:
 
 def test_a_shuffled_manifest_is_the_same_on_every_machine() -> None:
     some = [Example(f"s{number}", number % 2, "p") for number in range(5)]
-    body = dataset.manifest(some, "work", "tomodrop-train-20261122T030000Z/train")
+    seed = "tomodrop-train-20261122T030000Z/train"
+    body = dataset.manifest(some, "work", seed, with_groups=False)
     order = [json.loads(line)["source-ref"][-5] for line in body.splitlines()]
     assert "".join(order) == "32401"

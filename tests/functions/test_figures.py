@@ -54,6 +54,12 @@ def test_figures_lie_beside_the_decision(stack: App) -> None:
     assert head["ContentType"] == "image/png"
 
 
+def test_every_picture_of_our_algorithm_is_shown(stack: App) -> None:
+    pictures = ["accuracy.png", "confusion.png", "reliability.png", "roc.png"]
+    pack(stack, dict.fromkeys(pictures, b"PNG"))
+    assert copy_figures(stack, JOB) == [f"models/{JOB}/{name}" for name in pictures]
+
+
 def test_without_figures_there_is_nothing_to_copy(stack: App) -> None:
     assert copy_figures(stack, JOB) == []
 

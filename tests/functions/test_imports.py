@@ -57,7 +57,10 @@ def test_a_package_imports_nothing_of_ours_but_itself(
 
 
 def test_only_one_module_makes_clients_and_only_settings_names_variables() -> None:
-    """What a function reads of its surroundings stands in one place each."""
+    """What a function reads of its surroundings stands in one place each.
+
+    The sandbox looks at the environment for what it must not hand on.
+    """
     using = {
         name: {
             path.stem
@@ -66,7 +69,11 @@ def test_only_one_module_makes_clients_and_only_settings_names_variables() -> No
         }
         for name in ("os.environ", "boto3.client(", "getenv")
     }
-    assert using == {"os.environ": {"clients"}, "boto3.client(": {"clients"}, "getenv": set()}
+    assert using == {
+        "os.environ": {"clients", "parent"},
+        "boto3.client(": {"clients"},
+        "getenv": set(),
+    }
 
 
 def test_no_module_knows_where_it_runs() -> None:
@@ -91,5 +98,11 @@ def test_steps_that_decode_nothing_load_no_imaging_library() -> None:
     assert loaded.isdisjoint({"PIL", "numpy", "torch", "intake", "collect", "local", "training"})
 
 
-def test_intake_loads_what_it_decodes_with() -> None:
-    assert "PIL" in loaded_by("intake")
+def test_what_decodes_is_loaded_in_the_sandbox_and_not_by_intake() -> None:
+    assert loaded_by("intake").isdisjoint({"PIL", "numpy", "pydicom", "nibabel"})
+    assert "PIL" in loaded_by("tomodrop.imaging.normaliser")
+
+
+def test_the_sandbox_s_processes_load_nothing_of_aws() -> None:
+    loaded = loaded_by("tomodrop.sandbox.zygote", "tomodrop.imaging.normaliser")
+    assert loaded.isdisjoint({"boto3", "botocore", "aws_lambda_powertools", "aws_xray_sdk"})

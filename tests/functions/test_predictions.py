@@ -20,7 +20,7 @@ from tests.functions.builders import (
     source,
 )
 from tomodrop.answers import Answer
-from tomodrop.predictions import BatchReference, ModelReference, Result, predicted, schema
+from tomodrop.predictions import BatchReference, ModelReference, Result, Rules, predicted, schema
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
 VALIDATOR = jsonschema_rs.validator_for(json.loads(PUBLISHED.read_text()), validate_formats=True)
@@ -124,16 +124,20 @@ def test_a_volume_has_the_mean_of_its_slices_and_each_of_them() -> None:
     assert shown["prediction"]["label"] == "covid"
     assert shown["prediction"]["probability"] == pytest.approx(0.6)
     assert shown["slices"] == [
-        {"index": 0, "position_mm": None, "probabilities": {"non_covid": 0.9, "covid": 0.1}},
-        {"index": 1, "position_mm": 2.5, "probabilities": {"non_covid": 0.2, "covid": 0.8}},
-        {"index": 2, "position_mm": 5.0, "probabilities": {"non_covid": 0.1, "covid": 0.9}},
+        {
+            "index": index,
+            "position_mm": position,
+            "has_lung": True,
+            "probabilities": dict(zip(CLASSES, row.best, strict=True)),
+        }
+        for index, (position, row) in enumerate(zip((None, 2.5, 5.0), rows, strict=True))
     ]
     assert shown["warnings"] == ["Lossy.", "None", "2.5", "5.0"]
 
 
 def told(*answers: Answer, minimum: float = 0.05) -> dict[str, Any]:
-    lines = lines_of(source(), len(answers))
-    shown = document(predicted(lines, list(answers), list(CLASSES), REFERENCE, BATCH, minimum))
+    lines, rules = lines_of(source(), len(answers)), Rules(minimum_typicality=minimum)
+    shown = document(predicted(lines, list(answers), list(CLASSES), REFERENCE, BATCH, rules))
     VALIDATOR.validate(shown)
     return shown
 
@@ -194,6 +198,54 @@ def test_a_volume_with_an_untold_slice_is_of_unknown_typicality() -> None:
     shown = told(Answer((0.5, 0.5), typicality=0.0), Answer((0.5, 0.5)))
     assert "typicality" not in shown["prediction"]
     assert ["typicality" in one for one in shown["slices"]] == [True, False]
+
+
+def test_a_volume_is_read_by_its_top_slices_with_lung() -> None:
+    lines = [
+        line.model_copy(update={"has_lung": line.index != 3, "index": line.index + 10})
+        for line in lines_of(source(), 5)
+    ]
+    shares = (0.1, 0.8, 0.4, 1.0, 0.9)
+    rows = [Answer((1 - share, share)) for share in shares]
+    shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH, Rules(top_share=0.5)))
+    VALIDATOR.validate(shown)
+    assert shown["prediction"]["probability"] == pytest.approx(0.85)
+    assert shown["volume"] == {
+        "rule": "mean over the share of slices with lung that are least like the first class",
+        "top_share": 0.5,
+        "slices_used": [11, 14],
+        "slices_without_lung": [13],
+    }
+    assert [one["has_lung"] for one in shown["slices"]] == [True, True, True, False, True]
+    assert shown["warnings"] == ["1 of 5 slices show no lung and do not count."]
+
+
+def test_if_no_slice_shows_lung_all_count_and_it_is_said() -> None:
+    lines = [line.model_copy(update={"has_lung": False}) for line in lines_of(source(), 2)]
+    rows = [Answer((0.9, 0.1)), Answer((0.7, 0.3))]
+    shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH))
+    assert shown["prediction"]["probability"] == pytest.approx(0.8)
+    assert shown["volume"]["slices_used"] == [0, 1]
+    assert shown["warnings"] == ["No slice was found to show lung, so all of them count."]
+
+
+def test_a_picture_of_its_own_counts_whatever_it_shows() -> None:
+    (line,) = lines_of(source())
+    alone = line.model_copy(update={"has_lung": False})
+    shown = document(predicted([alone], [Answer((0.2, 0.8))], list(CLASSES), REFERENCE, BATCH))
+    assert shown["warnings"] == []
+    assert {"slices", "volume"}.isdisjoint(shown)
+
+
+def test_slices_without_lung_say_nothing_of_how_typical_a_volume_is() -> None:
+    lines = [
+        line.model_copy(update={"has_lung": line.index == 0}) for line in lines_of(source(), 3)
+    ]
+    rows = [Answer((0.5, 0.5), typicality=share) for share in (0.4, 0.0, 0.0)]
+    rules = Rules(minimum_typicality=0.05)
+    shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH, rules))
+    assert shown["prediction"]["typicality"] == 0.4
+    assert shown["warnings"] == ["2 of 3 slices show no lung and do not count."]
 
 
 def test_one_slice_is_no_volume() -> None:

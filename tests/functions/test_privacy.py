@@ -1,5 +1,6 @@
 """What an upload says of its patient stays in the upload."""
 
+import gzip
 import io
 import json
 import logging
@@ -8,11 +9,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pydicom
 import pytest
 from PIL import Image, PngImagePlugin
 
 import collect
 import intake
+from tests.functions import marked
 from tests.functions.builders import (
     encoded,
     go_live,
@@ -32,7 +35,13 @@ from tomodrop.dispatching import dispatch
 from tomodrop.slices import read_lines
 
 SECRET = b"PatientName^SECRET"
-MARKS = (b"SECRET", "SECRET".encode("utf-16-le"), b"SECRET"[::-1])
+MARKS = (
+    b"SECRET",
+    "SECRET".encode("utf-16-le"),
+    b"SECRET"[::-1],
+    marked.UID_MARK.encode(),
+    marked.DATE_MARK.encode(),
+)
 
 
 def with_text() -> bytes:
@@ -66,6 +75,16 @@ HOSTILE = {
     "incoming/bad-exif.jpg": jpeg_with_text().replace(b"Exif\0\0", b"Exif\0\0" + SECRET),
     "incoming/comment.gif": encoded(gradient(), "GIF", comment=SECRET),
     "labelled/SECRE/p1/unknown-class.png": SECRET,
+}
+
+
+CLINICAL = {
+    "incoming/slice.dcm": marked.marked_dicom(),
+    "incoming/series.zip": marked.marked_zip(),
+    "incoming/volume.nii": marked.marked_nifti(),
+    "incoming/volume.nii.gz": marked.marked_gzip(),
+    "incoming/cut.dcm": marked.marked_dicom()[:-3000],
+    "labelled/covid/p1/slice.dcm": marked.marked_dicom(),
 }
 
 
@@ -133,8 +152,11 @@ def quiet(
 
 
 def test_the_files_do_hold_the_mark() -> None:
-    for key, body in (GOOD | HOSTILE).items():
-        assert leaks(body), key
+    packed = "incoming/volume.nii.gz"
+    for key, body in (GOOD | HOSTILE | CLINICAL).items():
+        assert leaks(gzip.decompress(body) if key == packed else body), key
+    tags = pydicom.dcmread(io.BytesIO(CLINICAL["incoming/slice.dcm"]))
+    assert sum(leaks(repr(element.value).encode()) for element in tags) > 1500
     assert leaks(zlib.decompress(zlib.compress(SECRET)))
 
 
@@ -151,6 +173,20 @@ def test_text_in_a_picture_goes_nowhere(quiet: App) -> None:
 def test_text_in_a_hostile_file_goes_nowhere(quiet: App) -> None:
     run(quiet, HOSTILE)
     assert len(results(quiet)) == len(HOSTILE)
+    assert [name for name, found in kept(quiet) if leaks(found)] == []
+
+
+def test_tags_names_and_headers_of_clinical_files_go_nowhere(quiet: App) -> None:
+    """Whatever becomes of them: a prediction, or a rejection."""
+    run(quiet, CLINICAL)
+    documents = results(quiet)
+    assert {key.split("/", 1)[1] for key in documents} >= {
+        "slice.dcm.json",
+        "series.zip.json",
+        "volume.nii.json",
+        "volume.nii.gz.json",
+        "cut.dcm.json",
+    }
     assert [name for name, found in kept(quiet) if leaks(found)] == []
 
 

@@ -12,7 +12,7 @@ import retrain as step
 from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes, lines_of, source
 from tests.functions.conftest import Context
 from tests.functions.interference import Crash, losing_reply, refusing
-from tests.functions.test_training_request import WHOLE
+from tests.functions.test_training_request import OUR_IMAGE, WHOLE
 from tomodrop import dataset, keys, objects
 from tomodrop.clients import App
 from tomodrop.live_model import write_live_model
@@ -74,6 +74,23 @@ def test_a_labelled_set_becomes_a_training_job(stack: App) -> None:
     assert len(train) + len(validation) == 12
     assert {line["class"] for line in train} == {line["class"] for line in validation} == {"0", "1"}
     assert all(set(line) == {"source-ref", "class"} for line in (*train, *validation))
+
+
+def test_an_image_of_one_s_own_gets_the_group_of_each_slice(
+    stack: App, change: Callable[..., App]
+) -> None:
+    label_enough(stack)
+    ours = change(algorithm_image=OUR_IMAGE)
+    assert retrain(ours, TIME) == JOB
+    made = stack.sagemaker.describe_training_job(TrainingJobName=JOB)
+    assert made["HyperParameters"]["group_records"] == "1"
+    groups = {}
+    for channel in ("train", "validation"):
+        lines = [json.loads(line) for line in written(stack, f"{channel}.manifest").splitlines()]
+        assert all(set(line) == {"source-ref", "class", "group"} for line in lines)
+        groups[channel] = {line["group"] for line in lines}
+    assert (len(groups["train"]), len(groups["validation"])) == (2, 1)
+    assert groups["train"].isdisjoint(groups["validation"])
 
 
 def test_a_training_is_on_record(stack: App) -> None:

@@ -28,6 +28,7 @@ from tests.functions.interference import refusing
 from tomodrop import keys, objects
 from tomodrop.batches import Batches
 from tomodrop.clients import App
+from tomodrop.decoding import sandbox
 from tomodrop.dispatching import dispatch
 from tomodrop.events import UploadEvent, parse_s3_message
 from tomodrop.slices import read_lines, write_lines
@@ -153,7 +154,7 @@ def test_slices_without_an_index_do_not_wait(stack: App) -> None:
     """An invocation that died after the slices, before the index: nobody knows of them."""
     record = put(stack, "incoming/a.png")
     (event,) = parse_s3_message(json.dumps({"Records": [record]}))
-    assert Intake(stack, now()).take_in(event) == "taken_in"
+    assert Intake(stack, now(), sandbox()).take_in(event) == "taken_in"
     assert len(objects.keys_under(stack.s3, stack.settings.work_bucket, "batches/")) == 1
     assert sweep(stack, now()).sent_again == 1
 

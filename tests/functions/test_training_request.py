@@ -98,9 +98,14 @@ def test_the_whole_request(settings: Settings) -> None:
     assert faults("CreateTrainingJob", request_of(settings)) == ""
 
 
-def test_an_image_of_one_s_own_is_told_which_lines_are_metrics() -> None:
+def test_an_image_of_one_s_own_is_told_the_groups_and_which_lines_are_metrics() -> None:
     request = request_of(changed(ALGORITHM_IMAGE=OUR_IMAGE))
+    for channel in request["InputDataConfig"]:
+        source = channel["DataSource"]["S3DataSource"]
+        assert source.pop("AttributeNames") == ["source-ref", "class", "group"]
+        source["AttributeNames"] = ["source-ref", "class"]
     assert request == WHOLE | {
+        "HyperParameters": WHOLE["HyperParameters"] | {"group_records": "1"},
         "AlgorithmSpecification": {
             "TrainingImage": OUR_IMAGE,
             "TrainingInputMode": "Pipe",
@@ -108,9 +113,34 @@ def test_an_image_of_one_s_own_is_told_which_lines_are_metrics() -> None:
                 {"Name": "train:accuracy", "Regex": "Train-accuracy=([0-9.]+)"},
                 {"Name": "validation:accuracy", "Regex": "Validation-accuracy=([0-9.]+)"},
             ],
-        }
+        },
     }
     assert faults("CreateTrainingJob", request) == ""
+
+
+def test_a_model_to_start_from_is_one_more_channel() -> None:
+    request = request_of(changed(STARTING_MODEL_KEY="training/weights/model.tar.gz"))
+    started = {
+        "ChannelName": "model",
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": "s3://tomodrop-work-123456789012/training/weights/model.tar.gz",
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+        "ContentType": "application/x-sagemaker-model",
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+        "InputMode": "File",
+    }
+    assert request == WHOLE | {"InputDataConfig": [*WHOLE["InputDataConfig"], started]}
+    assert faults("CreateTrainingJob", request) == ""
+
+
+def test_the_built_in_is_sent_nothing_that_it_refuses() -> None:
+    request = request_of(changed(METRIC_DEFINITIONS="a=b(c)"))
+    assert request == WHOLE
 
 
 def test_spot_capacity_is_waited_for_and_survived() -> None:
@@ -168,6 +198,11 @@ def test_extra_hyperparameters_come_after_the_others_and_never_lie_about_the_dat
     }
 
 
+def test_groups_are_said_to_be_sent_whenever_they_are() -> None:
+    settings = changed(ALGORITHM_IMAGE=OUR_IMAGE, EXTRA_HYPERPARAMETERS="group_records=0")
+    assert hyperparameters(settings, 12)["group_records"] == "1"
+
+
 def test_a_job_is_named_after_the_schedule_s_time() -> None:
     time = datetime(2026, 11, 22, 3, tzinfo=UTC)
     assert training_job_name("tomodrop", time) == JOB
@@ -204,6 +239,7 @@ def test_the_same_data_and_recipe_have_the_same_fingerprint(settings: Settings) 
         {"ALGORITHM_IMAGE": OUR_IMAGE},
         {"CLASS_NAMES": "covid,non_covid"},
         {"IMAGE_SHAPE": "3,65,64"},
+        {"STARTING_MODEL_KEY": "training/weights/model.tar.gz"},
     ],
     ids=lambda values: next(iter(values)),
 )

@@ -15,6 +15,7 @@ from tests.functions.interference import refusing
 from tomodrop import keys, objects
 from tomodrop.batches import Batches
 from tomodrop.clients import App
+from tomodrop.decoding import sandbox
 from tomodrop.errors import UploadRejected, WindowClosedError
 from tomodrop.events import UploadEvent
 from tomodrop.settings import Settings
@@ -35,7 +36,7 @@ def put(stack: App, key: str, body: bytes, sequencer: str = "0060") -> UploadEve
 
 def take_in(stack: App, *uploads: UploadEvent) -> list[str]:
     """One invocation."""
-    work = Intake(stack, NOW)
+    work = Intake(stack, NOW, sandbox())
     outcomes = [work.take_in(one) for one in uploads]
     work.write_index()
     return outcomes
@@ -109,7 +110,7 @@ def test_a_repeat_writes_the_same_objects(stack: App) -> None:
 
 
 def test_nothing_to_do_writes_nothing(stack: App) -> None:
-    assert Intake(stack, NOW).write_index() == 0
+    assert Intake(stack, NOW, sandbox()).write_index() == 0
     assert objects.keys_under(stack.s3, stack.settings.work_bucket, "") == []
     assert list(Batches(stack.table).windows()) == []
 

@@ -53,6 +53,11 @@ def test_file_names_are_shown_as_they_are() -> None:
     assert "[red]肺[/red]\ufffd.png" in told.getvalue()
 
 
+def test_of_a_training_s_pictures_the_curves_are_pointed_to() -> None:
+    keys = [f"models/j/{name}.png" for name in ("accuracy", "confusion", "roc")]
+    assert places(Path("/out"), keys) == [("training curves", "/out/models/j/accuracy.png")]
+
+
 def test_only_what_is_there_is_pointed_to() -> None:
     keys = ["predictions/a.json", "reports/b/j/contact-sheet.png", "reports/b/j/summary.json"]
     assert places(Path("/out"), keys) == [

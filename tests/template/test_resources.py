@@ -115,6 +115,15 @@ def test_the_queue_follows_the_functions_time_out() -> None:
     assert stack.properties("IntakeQueue")["VisibilityTimeout"] == 5430
 
 
+def test_intake_has_the_memory_of_a_decoder_and_some_of_its_own() -> None:
+    allowed = source()["Parameters"]["DecodeMemoryMb"]["AllowedValues"]
+    memory = source()["Mappings"]["IntakeMemory"]
+    assert {int(decoder): entry["Mb"] for decoder, entry in memory.items()} == {
+        decoder: max(1769, decoder + 1024) for decoder in allowed
+    }
+    assert deploy(DecodeMemoryMb="4096").properties("IntakeFunction")["MemorySize"] == 5120
+
+
 def test_messages_that_fail_are_set_aside(stack: Deployed) -> None:
     [mapping] = stack.of_type("AWS::Lambda::EventSourceMapping").values()
     redrive = stack.properties("IntakeQueue")["RedrivePolicy"]

@@ -12,6 +12,7 @@ from local.errors import ParameterErrors
 from local.parameters import resolve_parameters
 from tests.template.deployed import ACCOUNT, ROOT, Deployed, deploy, source
 from tomodrop.settings import Settings
+from training.launching.options import METRICS
 
 STEPS = ("intake", "dispatch", "collect", "retrain", "promote", "sweep")
 
@@ -148,6 +149,11 @@ def test_a_parameter_is_described_bounded_and_in_a_group(name: str) -> None:
     [
         ("WindowMinutes", "0"),
         ("IntakeTimeoutSeconds", "7"),
+        ("DecodeMemoryMb", "1000"),
+        ("DecodeSeconds", "0"),
+        ("LungWindowWidthHu", "0"),
+        ("VolumeTopShare", "0"),
+        ("MaxSlicesPerUpload", "0"),
         ("JobNamePrefix", "Tomodrop"),
         ("JobNamePrefix", "-tomodrop"),
         ("JobNamePrefix", "a-prefix-that-is-too-long"),
@@ -166,6 +172,8 @@ def test_a_parameter_is_described_bounded_and_in_a_group(name: str) -> None:
         ("AugmentationType", "flip"),
         ("ExtraHyperparameters", "augmentation"),
         ("ExtraHyperparameters", "views=1,2"),
+        ("StartingModelKey", "s3://elsewhere/model.tar.gz"),
+        ("StartingModelKey", "batches/1/model.tar.gz"),
         ("LogRetentionDays", "31"),
     ],
 )
@@ -178,6 +186,8 @@ def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str) -> None
     ("name", "value"),
     [
         ("WindowMinutes", "0.1"),
+        ("LungWindowLevelHu", "-500"),
+        ("VolumeTopShare", "1"),
         ("RetrainSchedule", "cron(0 3 ? * MON-FRI *)"),
         ("ScheduleTimezone", "America/Argentina/Buenos_Aires"),
         ("ClassNames", "normal,bacterial,viral"),
@@ -186,6 +196,7 @@ def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str) -> None
         ("AlgorithmImage", f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/a/b@sha256:{'0' * 64}"),
         ("TrainingInstanceType", "ml.p4d.24xlarge"),
         ("ExtraHyperparameters", "trainable_stages=1,augmentation=ct"),
+        ("StartingModelKey", "training/weights/model.tar.gz"),
     ],
 )
 def test_a_value_within_bounds_is_taken(name: str, value: str) -> None:
@@ -242,3 +253,28 @@ def test_a_region_without_the_algorithm_asks_for_an_image() -> None:
 def test_such_a_region_takes_an_image_of_ones_own() -> None:
     image = f"{ACCOUNT}.dkr.ecr.mx-central-1.amazonaws.com/tomodrop:3"
     assert deploy("mx-central-1", AlgorithmImage=image).environment()["ALGORITHM_IMAGE"] == image
+
+
+# ---- what is read from a training's log
+
+
+def test_a_training_by_hand_reads_the_same_metrics_from_the_log(stack: Deployed) -> None:
+    settings = Settings.from_environment(stack.environment())
+    assert settings.metric_definitions == METRICS
+
+
+def test_metric_definitions_find_each_line_of_the_log_and_no_other(stack: Deployed) -> None:
+    settings = Settings.from_environment(stack.environment())
+    last = "Shipped epoch=3 shipped-auc=0.9 shipped-accuracy=0.8 shipped-sensitivity=0.7 "
+    last += "shipped-specificity=0.6 shipped-ece=0.05"
+    log = ["Epoch[3] Train-accuracy=0.1", "Epoch[3] Validation-accuracy=0.2", last]
+    found = {name: re.findall(regex, "\n".join(log)) for name, regex in settings.metric_definitions}
+    assert found == {
+        "train:accuracy": ["0.1"],
+        "validation:accuracy": ["0.2"],
+        "shipped:auc": ["0.9"],
+        "shipped:accuracy": ["0.8"],
+        "shipped:sensitivity": ["0.7"],
+        "shipped:specificity": ["0.6"],
+        "shipped:ece": ["0.05"],
+    }

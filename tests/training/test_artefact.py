@@ -10,6 +10,7 @@ import torch
 from training.algorithm.artefact import (
     ModelDescription,
     add_typicality,
+    amend_description,
     load_model,
     load_typicality,
     save_model,
@@ -54,6 +55,49 @@ def test_what_is_saved_is_loaded(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
 
 
+CALIBRATION = {"temperature": 1.5, "bias": [0.25, -0.25], "fitted_on": 9}
+
+
+def test_what_is_known_later_is_added_and_the_rest_stays(folder: Path) -> None:
+    amend_description(folder, metrics={"a": 1}, calibration=CALIBRATION)
+    description, state = load_model(folder)
+    assert description == replace(DESCRIPTION, metrics={"a": 1}, calibration=CALIBRATION)
+    assert torch.equal(state["fc.weight"], STATE["fc.weight"])
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.pt"]
+
+
+def test_nothing_is_added_to_what_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no readable model\.json"):
+        amend_description(tmp_path, metrics={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_from_before_calibrations_still_loads(folder: Path) -> None:
+    edit(folder, calibration=...)
+    assert load_model(folder)[0] == DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        {},
+        {"temperature": 1.0},
+        {"temperature": 0.0, "bias": [0.0, 0.0]},
+        {"temperature": -1.0, "bias": [0.0, 0.0]},
+        {"temperature": float("nan"), "bias": [0.0, 0.0]},
+        {"temperature": 1.0, "bias": [0.0]},
+        {"temperature": 1.0, "bias": [0.0, "many"]},
+        {"temperature": 1.0, "bias": None},
+        [1.0],
+    ],
+    ids=str,
+)
+def test_a_calibration_that_does_not_fit_is_refused(folder: Path, calibration: Any) -> None:
+    edit(folder, calibration=calibration)
+    with pytest.raises(ArtefactError, match="lacks a field or has a strange one"):
+        load_model(folder)
+
+
 def test_saving_again_replaces_both(folder: Path) -> None:
     save_model(folder, DESCRIPTION, {"fc.weight": torch.zeros(4)})
     assert not load_model(folder)[1]["fc.weight"].any()
@@ -76,6 +120,8 @@ def test_a_save_that_fails_leaves_the_model_before_it(folder: Path) -> None:
         ({"classes": ...}, "lacks a field"),
         ({"scaling": {"mean": "x"}}, "lacks a field"),
         ({"surprise": 1}, "lacks a field"),
+        ({"hyperparameters": {"head_stages": "all"}}, "lacks a field"),
+        ({"hyperparameters": {"head_stages": "0"}}, "head_stages below 1"),
         ({"kind": "ensemble"}, "of kind 'ensemble'"),
         ({"weights": {"file": "model.pt", "sha256": "00"}}, "do not belong together"),
     ],
@@ -178,11 +224,16 @@ def test_a_typicality_that_is_named_and_absent_is_refused(knowing: Path) -> None
         load_typicality(knowing)
 
 
-@pytest.mark.parametrize("named", ["typicality.pt", [], {}, {"sha256": None}])
+@pytest.mark.parametrize("named", ["typicality.pt", None, 1, {}, {"sha256": None}])
 def test_a_typicality_without_its_digest_is_refused(knowing: Path, named: Any) -> None:
     edit(knowing, typicality=named)
-    with pytest.raises(ArtefactError, match="do not belong together"):
+    with pytest.raises(ArtefactError, match=r"do not belong together|lacks a field"):
         load_typicality(knowing)
+
+
+def test_amending_a_description_keeps_the_typicality(knowing: Path) -> None:
+    amend_description(knowing, metrics={"a": 1})
+    assert load_typicality(knowing) is not None
 
 
 def test_a_typicality_that_would_run_code_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -194,14 +245,3 @@ def test_a_typicality_that_would_run_code_is_refused(folder: Path, tmp_path: Pat
     with pytest.raises(ArtefactError, match="weights only"):
         load_typicality(folder)
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_calibration_is_part_of_the_description(tmp_path: Path) -> None:
-    calibrated = replace(DESCRIPTION, calibration={"temperature": 2.0, "bias": [0.5, -0.5]})
-    save_model(tmp_path, calibrated, STATE)
-    assert load_model(tmp_path)[0] == calibrated
-
-
-def test_a_model_from_before_there_were_calibrations_has_none(folder: Path) -> None:
-    edit(folder, calibration=...)
-    assert load_model(folder)[0].calibration is None

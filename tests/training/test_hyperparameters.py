@@ -61,6 +61,7 @@ def test_extras_change_nothing_unless_set() -> None:
     chosen = read_hyperparameters(REQUIRED)
     assert (chosen.augmentation, chosen.label_smoothing) == ("none", 0.0)
     assert (chosen.trainable_stages, chosen.probe, chosen.frozen_batch_norm) == (5, False, False)
+    assert chosen.head_stages == 1
     assert (chosen.mixup, chosen.class_weighting, chosen.stage_rate_factor) == (0, "none", 1)
     assert (chosen.lr_schedule, chosen.warmup_epochs) == ("step", 0)
     assert (chosen.ema, chosen.start_share, chosen.bf16) == (0, 0, False)
@@ -138,6 +139,8 @@ def test_all_faults_are_named_at_once() -> None:
         ("augmentation", "mixup"),
         ("label_smoothing", "0.9"),
         ("trainable_stages", "6"),
+        ("head_stages", "0"),
+        ("head_stages", "4"),
         ("probe_c", "0"),
         ("probe_views", "0"),
         ("seed", "-1"),

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tests.training.builders import Job, as_stream, make_samples, make_slice
+from tests.training.builders import (
+    Job,
+    as_grouped_stream,
+    as_stream,
+    make_samples,
+    make_slice,
+)
 from training.algorithm import log
-from training.algorithm.artefact import load_model
+from training.algorithm.artefact import ModelDescription, load_model
 from training.algorithm.failure import BadSampleError
 from training.algorithm.hyperparameters import read_hyperparameters
 from training.algorithm.images import decode_image
@@ -83,7 +90,81 @@ def test_a_probe_separates_classes_that_frozen_features_separate(job: Job) -> No
     (epoch,) = run(job, passes=1, epochs="1", probe="1")
     assert epoch["validation"]["accuracy"] == 1.0
     assert epoch["validation"]["auc"] == 1.0
-    assert load_model(job.layout.model)[0].metrics == epoch
+    assert load_model(job.layout.model)[0].metrics.items() >= epoch.items()
+
+
+GROUPED: dict[str, str] = {"group_records": "1", "epochs": "1", "probe": "1"}
+
+
+def run_grouped(job: Job, **given: str) -> tuple[dict[str, Any], ModelDescription]:
+    """As :func:`run`, with groups in the records; return the last epoch and the description."""
+    for channel, count in (("train", 12), ("validation", 9)):
+        samples = make_samples(count, first_seed=0 if channel == "train" else 90)
+        grouped = [(*sample, f"patient {n % 4}") for n, sample in enumerate(samples)]
+        job.feed(channel, *[as_grouped_stream(grouped)] * 2)
+    settings = TrainSettings(job.layout, (), None, None, None, pipe_timeout_s=30)
+    chosen = read_hyperparameters({**TINY, **GROUPED, **given})
+    run_job(chosen, settings, ("healthy", "ill"), threading.Event())
+    metrics = (job.layout.output_data / "metrics.jsonl").read_text()
+    return json.loads(metrics.splitlines()[-1]), load_model(job.layout.model)[0]
+
+
+@pytest.mark.parametrize("probe", ["0", "1"])
+def test_the_shipped_epoch_is_judged_by_group_on_all_samples(
+    job: Job, lines: list[str], probe: str
+) -> None:
+    epoch, description = run_grouped(job, probe=probe)
+    shipped = description.metrics["shipped"]
+    assert {name: shipped[name] for name in ("epoch", "samples", "unit", "units")} == {
+        "epoch": 0,
+        "samples": 9,
+        "unit": "group",
+        "units": 4,
+    }
+    assert shipped["positive"] == "ill"
+    assert shipped["auc"]["value"] == pytest.approx(epoch["validation"]["auc"])
+    found = shipped["uncalibrated"]["accuracy"]
+    assert found["value"] == pytest.approx(epoch["validation"]["accuracy"])
+    assert found["low"] <= found["value"] <= found["high"]
+    calibration = description.calibration
+    assert calibration is not None
+    assert (calibration["fitted_on"], len(calibration["bias"])) == (9, 2)
+    assert calibration["temperature"] > 0
+    assert lines[-1].startswith("Shipped epoch=0 shipped-auc=")
+    assert f"shipped-accuracy={shipped['accuracy']['value']:.6f} " in lines[-1]
+    assert "95% interval by group (4)" in lines[-2]
+    assert "patient" not in json.dumps(description.metrics) + "".join(lines)
+
+
+def test_what_is_judged_is_the_best_epoch_and_not_the_last(job: Job) -> None:
+    """The step of the second epoch is so long that nothing is right but by chance."""
+    epochs = run(job, passes=2, epochs="2", probe="1", learning_rate="1", optimizer="sgd")
+    accuracies = [epoch["validation"]["accuracy"] for epoch in epochs]
+    assert accuracies[0] == 1 > accuracies[1]
+    shipped = load_model(job.layout.model)[0].metrics["shipped"]
+    assert shipped["epoch"] == 0
+    assert shipped["uncalibrated"]["accuracy"]["value"] == 1
+
+
+def test_pictures_of_what_is_shipped_go_to_the_output(job: Job) -> None:
+    run_grouped(job)
+    output = job.layout.output_data
+    pictures = sorted(path.name for path in output.glob("*.png"))
+    assert pictures == ["accuracy.png", "confusion.png", "reliability.png", "roc.png"]
+    for name in pictures:
+        with Image.open(output / name) as picture:
+            assert picture.format == "PNG"
+    assert (output / "model.json").read_bytes() == (job.layout.model / "model.json").read_bytes()
+
+
+def test_a_head_over_three_stages_is_fitted_learnt_and_served(job: Job) -> None:
+    probe, tuned = run(job, passes=2, epochs="2", probe="1", head_stages="3", trainable_stages="1")
+    assert probe["validation"]["accuracy"] == tuned["validation"]["accuracy"] == 1.0
+    description, state = load_model(job.layout.model)
+    assert state["fc.weight"].shape == (2, 128 + 256 + 512)
+    assert description.head_stages == 3
+    predictor = Predictor.load(job.layout.model)
+    predictor.check()
 
 
 def test_with_the_head_alone_nothing_is_left_after_the_probe(job: Job, lines: list[str]) -> None:
@@ -204,6 +285,8 @@ def test_several_classes_of_an_image_have_probabilities_of_their_own(job: Job, p
     run_job(chosen, settings, ("0", "1"), threading.Event())
     description, _ = load_model(job.layout.model)
     assert description.metrics["validation"]["top_k_accuracy"] is None
+    assert description.calibration is None
+    assert set(description.metrics["shipped"]["per_class"]) == {"0", "1"}
     if probe == "1":
         assert description.metrics["validation"]["accuracy"] == 1
         predictor = Predictor.load(job.layout.model)

@@ -68,6 +68,24 @@ def test_a_stage_that_is_not_there_is_not_missed() -> None:
     assert resnet.layer1[0].conv1.weight.requires_grad
 
 
+@pytest.mark.parametrize(("depth", "widths"), [(18, [128, 256, 512]), (20, [16, 32, 64])])
+@pytest.mark.parametrize("frozen", [0, 1, 3])
+def test_a_wider_head_sees_the_last_stages_side_by_side(
+    depth: int, widths: list[int], frozen: int
+) -> None:
+    torch.manual_seed(0)
+    resnet: Any = build_resnet(depth, 3, 2, head_stages=3)
+    network = Classifier(resnet, frozen, frozen_batch_norm=True, head_stages=3).eval()
+    maps: list[torch.Tensor] = []
+    layers = ("layer1", "layer2", "layer3") if depth == 20 else ("layer2", "layer3", "layer4")
+    for name in layers:
+        getattr(resnet, name).register_forward_hook(lambda _m, _i, out: maps.append(out))
+    features = network.features(IMAGES)
+    assert [stage.shape[1] for stage in maps] == widths
+    assert torch.allclose(features, torch.cat([stage.mean((2, 3)) for stage in maps], 1), atol=1e-6)
+    assert torch.equal(network(IMAGES), resnet.fc(features))
+
+
 def test_groups_go_from_the_head_to_the_stem() -> None:
     network = classifier(2)
     resnet: Any = network.resnet

@@ -87,7 +87,12 @@ def test_a_job_in_two_parts_is_the_same_as_in_one(tmp_path: Path, given: dict[st
     best = max(
         whole, key=lambda epoch: (epoch["validation"]["accuracy"], -epoch["validation"]["loss"])
     )
-    assert load_model(job.layout.model)[0].metrics["epoch"] == best["epoch"]
+    shipped, left_alone = (
+        load_model(folder / "model")[0] for folder in (tmp_path / "b", tmp_path / "whole")
+    )
+    assert shipped.metrics["epoch"] == shipped.metrics["shipped"]["epoch"] == best["epoch"]
+    assert shipped.metrics["shipped"] == left_alone.metrics["shipped"]
+    assert shipped.calibration == left_alone.calibration
     assert kept(job) == ["epoch-2/model.json", "epoch-4/model.json", "model.json"]
 
 

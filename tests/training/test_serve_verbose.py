@@ -6,8 +6,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from tests.training.builders import Job, Trained, encode_png, make_job, make_sli
 from tests.training.test_serve import Client, free_port, wait_for
 from training.algorithm import serve
 from training.algorithm.artefact import add_typicality, load_model, save_model
-from training.algorithm.failure import ArtefactError
 from training.algorithm.images import decode_image, stack_images
 from training.algorithm.inference import Predictor
 from training.algorithm.typicality import Typicality
@@ -114,33 +111,6 @@ def test_unless_asked_for_more_the_answer_is_the_same_to_the_byte(told: Told, ac
         assert (
             len(content) == 2 if accept == "application/json" else list(content) == ["prediction"]
         )
-
-
-@pytest.mark.parametrize(
-    ("calibration", "said"),
-    [
-        ({"temperature": 0, "bias": [0, 0]}, "cannot be: temperature 0"),
-        ({"temperature": -1, "bias": [0, 0]}, "cannot be"),
-        ({"temperature": float("inf"), "bias": [0, 0]}, "cannot be"),
-        ({"temperature": float("nan"), "bias": [0, 0]}, "cannot be"),
-        ({"temperature": 1, "bias": [0]}, "1 values of bias for 2 classes"),
-        ({"temperature": 1, "bias": [0, float("nan")]}, "cannot be"),
-        ({"temperature": 1}, "known form"),
-        ({"bias": [0, 0]}, "known form"),
-        ({"temperature": "hot", "bias": [0, 0]}, "known form"),
-        ({"temperature": 1, "bias": [[0], [0]]}, "known form"),
-        ({"temperature": 1, "bias": 3}, "known form"),
-        ([1, 2], "known form"),
-        ("softer", "known form"),
-    ],
-)
-def test_a_calibration_that_cannot_be_is_refused(
-    trained: Trained, tmp_path: Path, calibration: Any, said: str
-) -> None:
-    description, state = load_model(trained.job.layout.model)
-    save_model(tmp_path, replace(description, calibration=calibration), state)
-    with pytest.raises(ArtefactError, match=said):
-        Predictor.load(tmp_path)
 
 
 def test_a_typicality_of_another_network_ends_the_server_with_a_reason(

@@ -50,6 +50,11 @@ def test_the_last_values_that_metric_definitions_see_are_the_shipped_models(
     for name in ("train", "validation"):
         seen = re.findall(rf"{name.title()}-accuracy=([0-9.]+)", trained.log)
         assert float(seen[-1]) == pytest.approx(metrics[name]["accuracy"], abs=1e-6)
+    last = trained.log.splitlines()[-1]
+    assert re.search(STAMP + rf"Shipped epoch={metrics['epoch']} ", last)
+    for name in ("accuracy", "auc", "sensitivity", "specificity", "ece"):
+        (seen,) = re.findall(rf"shipped-{name}=([0-9.]+)", trained.log)
+        assert float(seen) == pytest.approx(metrics["shipped"][name]["value"], abs=1e-6)
 
 
 def test_the_model_describes_itself(trained: Trained) -> None:

@@ -7,8 +7,9 @@ same rules.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ class ModelDescription:
     """``model.json``: what a reader needs to use the weights, and to know where they are from.
 
     ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
-    backbone has no classes, and fits images of any height and width. ``calibration`` are a
-    ``temperature`` and a ``bias`` per class: softmax(scores / temperature + bias).
+    backbone has no classes, and fits images of any height and width. ``calibration``: see
+    :mod:`calibration`; None leaves the scores as they are.
     """
 
     architecture: str
@@ -52,6 +53,11 @@ class ModelDescription:
     kind: str = CLASSIFIER
     calibration: dict[str, Any] | None = None
 
+    @property
+    def head_stages(self) -> int:
+        """How many of the last stages the head sees; models from before that was said: one."""
+        return int(self.hyperparameters.get("head_stages", "1"))
+
 
 def save_model(
     folder: Path, description: ModelDescription, state: Mapping[str, torch.Tensor]
@@ -61,42 +67,30 @@ def save_model(
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        **asdict(description),
-        "scaling": description.scaling.as_json(),
-        "weights": {"file": WEIGHTS_NAME, "sha256": _sha256(weights)},
-    }
-    _write_description(folder, content)
+    _write_description(folder, description, {"weights": _name(weights)})
     # Of other weights: the description names it no more.
     (folder / TYPICALITY_NAME).unlink(missing_ok=True)
+
+
+def amend_description(folder: Path, **values: Any) -> None:
+    """Give fields of a saved :class:`ModelDescription` new values; the other files stay.
+
+    :raises ArtefactError: when it is absent or of an unknown kind.
+    """
+    description, files = _read_description(folder / DESCRIPTION_NAME)
+    _write_description(folder, replace(description, **values), files)
 
 
 def add_typicality(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
     """Give the model in ``folder`` what :meth:`Typicality.state` returned.
 
-    :raises ArtefactError: when there is no model.
+    :raises ArtefactError: when there is no model of a known kind.
     """
+    description, files = _read_description(folder / DESCRIPTION_NAME)
     path = folder / TYPICALITY_NAME
-    content = _read_json(folder / DESCRIPTION_NAME)
     with replacing(path) as part:
         torch.save(dict(state), part)
-    content["typicality"] = {"file": TYPICALITY_NAME, "sha256": _sha256(path)}
-    _write_description(folder, content)
-
-
-def load_typicality(folder: Path) -> dict[str, torch.Tensor] | None:
-    """Read what :func:`add_typicality` wrote; None when the model has none.
-
-    :raises ArtefactError: when the file is absent, altered or holds more than tensors.
-    """
-    named = _read_json(folder / DESCRIPTION_NAME).get("typicality")
-    return None if named is None else _load_tensors(folder / TYPICALITY_NAME, named)
-
-
-def _write_description(folder: Path, content: dict[str, Any]) -> None:
-    with replacing(folder / DESCRIPTION_NAME) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write_description(folder, description, files | {"typicality": _name(path)})
 
 
 def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
@@ -104,21 +98,31 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
 
     :raises ArtefactError: when a file is absent or altered, or its kind is not known here.
     """
-    description, weights = _read_description(folder / DESCRIPTION_NAME)
-    return description, _load_tensors(folder / WEIGHTS_NAME, weights)
+    description, files = _read_description(folder / DESCRIPTION_NAME)
+    return description, _load_tensors(folder / WEIGHTS_NAME, files["weights"])
 
 
-def _load_tensors(path: Path, named: Any) -> dict[str, torch.Tensor]:
+def load_typicality(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Read what :func:`add_typicality` wrote; None when the model has none.
+
+    :raises ArtefactError: when the file is absent, altered or holds more than tensors.
+    """
+    _description, files = _read_description(folder / DESCRIPTION_NAME)
+    if "typicality" not in files:
+        return None
+    return _load_tensors(folder / TYPICALITY_NAME, files["typicality"])
+
+
+def _load_tensors(path: Path, named: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Load the file that ``model.json`` names with its digest."""
-    expected = named.get("sha256") if isinstance(named, dict) else None
     try:
         digest = _sha256(path)
     except OSError as error:
         raise ArtefactError(f"the model has no readable {path.name}: {error}") from error
-    if digest != expected:
+    if digest != named.get("sha256"):
         raise ArtefactError(
             f"{path} has SHA-256 {digest}, {DESCRIPTION_NAME} was written for "
-            f"{expected}: the two do not belong together"
+            f"{named.get('sha256')}: the two do not belong together"
         )
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -127,9 +131,30 @@ def _load_tensors(path: Path, named: Any) -> dict[str, torch.Tensor]:
     return state
 
 
-def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
-    content = _read_json(path)
-    if content.pop("schema_version", None) != SCHEMA_VERSION:
+def _name(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": _sha256(path)}
+
+
+def _write_description(
+    folder: Path, description: ModelDescription, files: dict[str, dict[str, Any]]
+) -> None:
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        **asdict(description),
+        "scaling": description.scaling.as_json(),
+        **files,
+    }
+    with replacing(folder / DESCRIPTION_NAME) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_description(path: Path) -> tuple[ModelDescription, dict[str, dict[str, Any]]]:
+    """Return the description, and the files of the model by what they are, with their digests."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"the model has no readable {DESCRIPTION_NAME}: {error}") from error
+    if not isinstance(content, dict) or content.pop("schema_version", None) != SCHEMA_VERSION:
         raise ArtefactError(f"{path} is not of schema_version {SCHEMA_VERSION}, the one known here")
     kind = content.get("architecture"), content.get("num_layers")
     if (kind[1], kind[0]) not in ARCHITECTURES.items():
@@ -139,22 +164,27 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
             f"{path} is of kind {content['kind']!r}; {CLASSIFIER!r} and {BACKBONE!r} are known here"
         )
     try:
-        weights = dict(content.pop("weights"))
-        content.pop("typicality", None)
+        files = {"weights": dict(content.pop("weights"))}
+        if "typicality" in content:
+            files["typicality"] = dict(content.pop("typicality"))
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
-        return ModelDescription(**content), weights
+        _check_calibration(content.get("calibration"), len(content["classes"]))
+        description = ModelDescription(**content)
+        if description.head_stages < 1:
+            raise ValueError("head_stages below 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
+    return description, files
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"the model has no readable {DESCRIPTION_NAME}: {error}") from error
-    return content if isinstance(content, dict) else {}
+def _check_calibration(calibration: Any, classes: int) -> None:
+    if calibration is None:
+        return
+    numbers = [float(calibration["temperature"]), *map(float, calibration["bias"])]
+    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0 or len(numbers) != classes + 1:
+        raise ValueError(f"a calibration {numbers} that does not fit {classes} classes")
 
 
 def _sha256(path: Path) -> str:

@@ -21,7 +21,7 @@ from training.algorithm.paths import Layout
 from training.algorithm.replacing import replacing
 from training.algorithm.settings import TrainSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKPOINT_NAME = "checkpoint.pt"
 MAY_CHANGE = ("epochs",)
 """A finished job may go on for longer."""

@@ -1,8 +1,7 @@
 """The ``ct-weights`` program: the package's CT weights → a ``model.tar.gz`` to start from.
 
-It is meant for a training job's channel ``model``, so that the job's image needs no package and
-nothing is turned, summed or checked against 235 MB again. :mod:`starting_model` does not take a
-backbone yet.
+It is for a training job's channel ``model``, so that the job's image needs no package and nothing
+is turned, summed or checked against 235 MB again.
 """
 
 import datetime as dt

@@ -50,6 +50,7 @@ class Hyperparameters:
     mixup: float
     class_weighting: str
     trainable_stages: int
+    head_stages: int
     stage_rate_factor: float
     frozen_batch_norm: bool
     probe: bool

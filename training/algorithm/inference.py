@@ -1,9 +1,8 @@
 """A loaded model: pixels in, one probability per class out, and more about them if asked."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -13,6 +12,7 @@ from training.algorithm.artefact import (
     load_model,
     load_typicality,
 )
+from training.algorithm.calibration import Calibration
 from training.algorithm.failure import ArtefactError
 from training.algorithm.hardware import choose_device
 from training.algorithm.images import Pixels, stack_images
@@ -44,7 +44,7 @@ class Predictor:
     ) -> None:
         self.description = description
         self._device = choose_device()
-        self._calibration = _read_calibration(description)
+        self._calibration = _calibration(description)
         self._typicality = typicality
         self.classifier = classifier.eval().place_on(self._device)
 
@@ -63,14 +63,21 @@ class Predictor:
                 "that leaves"
             )
         channels, num_classes = description.image_shape[0], len(description.classes)
-        resnet = build_resnet(description.num_layers, channels, num_classes)
+        resnet = build_resnet(
+            description.num_layers, channels, num_classes, description.head_stages
+        )
         try:
             resnet.load_state_dict(state)
         except RuntimeError as error:
             raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
+        classifier = Classifier(
+            resnet,
+            trainable_stages=0,
+            frozen_batch_norm=True,
+            head_stages=description.head_stages,
+        )
         summary = load_typicality(folder)
         typicality = None if summary is None else Typicality.from_state(summary)
-        classifier = Classifier(resnet, trainable_stages=0, frozen_batch_norm=True)
         return cls(description, classifier, typicality)
 
     @property
@@ -95,8 +102,7 @@ class Predictor:
             scores = self.classifier.head(features)
             calibrated = typicality = None
             if self._calibration:
-                temperature, bias = self._calibration
-                calibrated = self._probabilities(scores.double().cpu() / temperature + bias)
+                calibrated = self._calibration.probabilities(scores.cpu())[0].tolist()
             if self._typicality:
                 views = look_at(images, features)
                 self._typicality.check_fit(views)
@@ -123,23 +129,8 @@ class Predictor:
             raise ArtefactError(f"the model answers {answer.tolist()} for a black image")
 
 
-def _read_calibration(description: ModelDescription) -> tuple[float, torch.Tensor] | None:
-    """Return temperature and bias, (1, classes).
-
-    :raises ArtefactError: when they are no numbers, or not as many as classes.
-    """
-    if description.calibration is None:
+def _calibration(description: ModelDescription) -> Calibration | None:
+    given = description.calibration
+    if given is None:
         return None
-    given: Any = description.calibration
-    try:
-        temperature = float(given["temperature"])
-        bias = torch.tensor([[float(value) for value in given["bias"]]], dtype=torch.float64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"the model's calibration is not of a known form: {error!r}") from None
-    fits = bias.shape == (1, len(description.classes)) and bool(bias.isfinite().all())
-    if not fits or not 0 < temperature < math.inf:
-        raise ArtefactError(
-            f"the model's calibration cannot be: temperature {temperature}, {bias.numel()} values "
-            f"of bias for {len(description.classes)} classes"
-        )
-    return temperature, bias
+    return Calibration(float(given["temperature"]), tuple(map(float, given["bias"])))

@@ -12,7 +12,7 @@ from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
 from training.algorithm.data import Channel, Feed
 from training.algorithm.distributed import ALONE, Team, assemble
-from training.algorithm.failure import ChannelConfigError, HyperparameterError
+from training.algorithm.failure import HyperparameterError
 from training.algorithm.fit import fit
 from training.algorithm.hardware import choose_device, count_cores, mixed_precision
 from training.algorithm.history import History
@@ -116,7 +116,9 @@ def _build(
 ) -> tuple[Run, str]:
     """Return all that the loop needs, and where the weights started from."""
     inputs = check_channels(settings.layout, group_records=chosen.group_records)
-    resnet = build_resnet(chosen.num_layers, chosen.image_shape[0], chosen.num_classes)
+    resnet = build_resnet(
+        chosen.num_layers, chosen.image_shape[0], chosen.num_classes, chosen.head_stages
+    )
     start = _load_start(resnet, inputs, chosen, settings, classes)
     device = choose_device(team.place.local_rank)
     if device.type == "cuda" and team.place.size > 1:
@@ -127,6 +129,7 @@ def _build(
         chosen.trainable_stages,
         frozen_batch_norm=chosen.frozen_batch_norm,
         mixed=mixed_precision(chosen, device),
+        head_stages=chosen.head_stages,
     )
     classifier.place_on(device)
     feed = Feed(
@@ -154,11 +157,6 @@ def _load_start(
     settings: TrainSettings,
     classes: tuple[str, ...],
 ) -> str:
-    if inputs.has_model and chosen.use_pretrained_model:
-        raise ChannelConfigError(
-            f"use_pretrained_model=1 with a channel {MODEL!r}: a network starts from one of them; "
-            "set use_pretrained_model=0 or leave the channel out"
-        )
     if inputs.has_model:
         return load_starting_model(resnet, settings.layout.channel(MODEL), chosen, classes)
     return load_ct_weights(resnet) if chosen.use_pretrained_model else START_FROM_NOISE

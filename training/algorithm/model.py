@@ -1,5 +1,6 @@
 """The network: a ResNet in two dimensions, cut into stages that learn or stay."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -34,16 +35,19 @@ Network: TypeAlias = ResNet | SmallResNet
 _BATCH_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
-def build_resnet(num_layers: int, channels: int, num_classes: int) -> Network:
+def build_resnet(num_layers: int, channels: int, num_classes: int, head_stages: int = 1) -> Network:
     """Return a randomly initialised 2-D ResNet with torchvision's layer names.
+
+    Its head takes the pooled features of the last ``head_stages`` stages side by side; with more
+    than one, :class:`Classifier` is what runs it.
 
     MONAI's own ``resnet34`` and the like are not used: their first stride of 1 quadruples all
     work behind it and is not ResNet, and their parameter-free shortcuts pass no gradient.
     """
     if num_layers not in BLOCKS:
-        return SmallResNet(num_layers, channels, num_classes)
+        return _widen_head(SmallResNet(num_layers, channels, num_classes), head_stages)
     block, layers = BLOCKS[num_layers]
-    return ResNet(
+    resnet = ResNet(
         block,
         list(layers),
         WIDTHS,
@@ -53,6 +57,7 @@ def build_resnet(num_layers: int, channels: int, num_classes: int) -> Network:
         conv1_t_stride=2,
         bias_downsample=False,
     )
+    return _widen_head(resnet, head_stages)
 
 
 class Classifier(nn.Module):
@@ -61,6 +66,7 @@ class Classifier(nn.Module):
     The stages are the stem and the groups of residual blocks. The frozen ones run without
     a gradient and with the batch-norm statistics they have; with ``frozen_batch_norm`` the
     learning ones keep theirs as well. ``mixed`` is what convolutions compute in, if not float32.
+    The head sees the last ``head_stages`` stages, as :func:`build_resnet` made it.
     """
 
     def __init__(
@@ -70,10 +76,12 @@ class Classifier(nn.Module):
         *,
         frozen_batch_norm: bool,
         mixed: torch.dtype | None = None,
+        head_stages: int = 1,
     ) -> None:
         super().__init__()
         self.resnet = resnet
         stages = _stages(resnet)
+        self._head_stages = head_stages
         cut = max(0, len(stages) - trainable_stages)
         # Plain lists: the modules belong to ``resnet`` and must not be registered twice.
         self._frozen: list[nn.Module] = stages[:cut]
@@ -100,11 +108,10 @@ class Classifier(nn.Module):
         """Return what the head sees, (N, features) float32, for float32 inputs (N, C, H, W)."""
         with self._precision(inputs):
             with torch.no_grad():
-                for stage in self._frozen:
-                    inputs = stage(inputs)
-            for stage in self._learning:
-                inputs = stage(inputs)
-        return inputs.float().mean(dim=(2, 3))
+                maps = _run_stages(self._frozen, inputs)
+            maps += _run_stages(self._learning, maps[-1] if maps else inputs)
+        seen = maps[-self._head_stages :]
+        return torch.cat([stage_maps.float().mean(dim=(2, 3)) for stage_maps in seen], dim=1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the scores before softmax, (N, classes)."""
@@ -163,6 +170,23 @@ class Classifier(nn.Module):
                 if isinstance(module, _BATCH_NORMS):
                     fixed += module.parameters()
         return fixed
+
+
+def _run_stages(stages: Sequence[nn.Module], inputs: torch.Tensor) -> list[torch.Tensor]:
+    maps = []
+    for stage in stages:
+        inputs = stage(inputs)
+        maps.append(inputs)
+    return maps
+
+
+def _widen_head(resnet: Network, head_stages: int) -> Network:
+    head = resnet.fc
+    if head_stages > 1 and isinstance(head, nn.Linear):
+        # Each stage has half the channels of the one behind it.
+        width = sum(head.in_features >> back for back in range(head_stages))
+        resnet.fc = nn.Linear(width, head.out_features)
+    return resnet
 
 
 def _stages(resnet: Network) -> list[nn.Module]:

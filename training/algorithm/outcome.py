@@ -1,11 +1,18 @@
-"""What a training job leaves: the best model, metrics per epoch, curves, and the last log lines."""
+"""What a training job leaves: the best model, metrics per epoch, pictures, the last log lines."""
 
 import datetime as dt
 import json
 import shutil
 
-from training.algorithm.artefact import DESCRIPTION_NAME, ModelDescription, save_model
+from training.algorithm.artefact import (
+    DESCRIPTION_NAME,
+    ModelDescription,
+    amend_description,
+    save_model,
+)
 from training.algorithm.curves import CURVES_NAME, draw_accuracy
+from training.algorithm.diagrams import draw_diagrams
+from training.algorithm.evaluation import Evaluation, describe, evaluate_answers, metric_line
 from training.algorithm.failure import AlgorithmError
 from training.algorithm.history import History
 from training.algorithm.hyperparameters import as_text
@@ -43,6 +50,7 @@ class Outcome:
         LOGGER.info(
             "Storing the best model with validation accuracy: %.6f", result.validation.accuracy
         )
+        self._run.shipped = self._run.answers
         state = self._run.classifier.resnet.state_dict()
         save_model(self._layout.model, self._describe(result), state)
         LOGGER.info('Saved checkpoint to "%s"', self._layout.model)
@@ -53,7 +61,7 @@ class Outcome:
         save_model(folder, self._describe(result), self._run.classifier.resnet.state_dict())
 
     def conclude(self, history: History) -> None:
-        """Draw the curves and log the shipped epoch's own metrics last.
+        """Evaluate the shipped epoch, draw the pictures, and log its own metrics last.
 
         Metric definitions keep the last value they see, so it must be the shipped model's.
         """
@@ -62,12 +70,32 @@ class Outcome:
             raise AlgorithmError("no epoch was finished")
         output = self._layout.output_data
         draw_accuracy(history.results, best, output / CURVES_NAME)
+        judged = self._judge(best)
         shutil.copyfile(self._layout.model / DESCRIPTION_NAME, output / DESCRIPTION_NAME)
         LOGGER.info("The shipped model is that of Epoch[%d]", best.epoch)
         LOGGER.info("Shipped Epoch[%d] Train-accuracy=%.6f", best.epoch, best.train.accuracy)
         LOGGER.info(
             "Shipped Epoch[%d] Validation-accuracy=%.6f", best.epoch, best.validation.accuracy
         )
+        LOGGER.info(describe(judged))
+        LOGGER.info(metric_line(judged, best.epoch))
+
+    def _judge(self, best: EpochResult) -> Evaluation:
+        """Put what the kept model is worth, and its calibration, into its description."""
+        answers = self._run.shipped
+        if answers is None:
+            raise AlgorithmError("the kept epoch left no answers to evaluate")
+        judged = evaluate_answers(answers, self._classes, self._run.chosen.seed)
+        if judged.calibrated is None:
+            LOGGER.info("With multi_label=1 probabilities are not calibrated")
+        shipped = {"epoch": best.epoch, **judged.as_json()}
+        amend_description(
+            self._layout.model,
+            metrics=best.as_json() | {"shipped": shipped},
+            calibration=judged.calibration_json(),
+        )
+        draw_diagrams(judged, self._layout.output_data)
+        return judged
 
     def _describe(self, result: EpochResult) -> ModelDescription:
         chosen = self._run.chosen

@@ -1,9 +1,11 @@
 """One pass over a channel: to learn, to be scored, or to collect features."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
+from training.algorithm.answers import Answers
 from training.algorithm.combinations import CT
 from training.algorithm.data import Batch, Channel
 from training.algorithm.distributed import Team
@@ -19,7 +21,10 @@ from training.algorithm.sharing import shared_batches
 
 @dataclass(slots=True)
 class Run:
-    """What the passes of one job share; the last two are known after a pass that counts."""
+    """What the passes of one job share; the numbers are known after a pass that counts.
+
+    ``answers`` are those of the last validation, ``shipped`` those of the model that is kept.
+    """
 
     chosen: Hyperparameters
     classifier: Classifier
@@ -30,6 +35,8 @@ class Run:
     validation_samples: int | None = None
     label_counts: LabelCounts | None = None
     team: Team = field(default_factory=Team)
+    answers: Answers | None = None
+    shipped: Answers | None = None
 
     @property
     def varied(self) -> bool:
@@ -73,19 +80,24 @@ def _train_progress(run: Run, epoch: int) -> Progress:
     return Progress(f"Epoch[{epoch}]", run.chosen.num_training_samples, run.chosen.mini_batch_size)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was made of each image of a pass (N, …), with labels and groups as in :class:`Batch`."""
+
+    values: torch.Tensor
+    labels: torch.Tensor
+    groups: tuple[str, ...] | None
+
+    def answered(self, logits: torch.Tensor) -> Answers:
+        """Return ``logits`` (N, classes) as the answers to these images."""
+        return Answers(logits, self.labels, self.groups)
+
+
 def evaluate(run: Run, epoch: int) -> Scores:
     """Score every sample of the validation channel's next pass."""
-    scores: list[torch.Tensor] = []
-    labels: list[torch.Tensor] = []
-    progress = _validation_progress(run, epoch)
-    run.classifier.eval()
-    with run.validation.batches() as batches, torch.inference_mode():
-        for batch in batches:
-            inputs, _ = run.to_network(batch)
-            scores.append(run.classifier(inputs).cpu())
-            labels.append(batch.labels)
-            progress.add(len(batch.labels))
-    result = score(torch.cat(scores), torch.cat(labels), run.chosen.top_k)
+    seen = _look_at(run, run.validation, run.classifier, _validation_progress(run, epoch))
+    run.answers = seen.answered(seen.values)
+    result = score(seen.values, seen.labels, run.chosen.top_k)
     run.validation_samples = result.samples
     return result
 
@@ -94,26 +106,41 @@ def collect_features(
     run: Run, channel: Channel, progress: Progress, *, varied: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what the head sees (N, features) and the labels (N) of the channel's next pass."""
-    features: list[torch.Tensor] = []
+    seen = _look_at(run, channel, run.classifier.features, progress, varied=varied)
+    return seen.values, seen.labels
+
+
+def validation_features(run: Run, epoch: int) -> Seen:
+    """Return what the head sees (N, features) of the validation channel's next pass."""
+    progress = _validation_progress(run, epoch)
+    seen = _look_at(run, run.validation, run.classifier.features, progress)
+    run.validation_samples = len(seen.labels)
+    return seen
+
+
+def _look_at(
+    run: Run,
+    channel: Channel,
+    network: Callable[[torch.Tensor], torch.Tensor],
+    progress: Progress,
+    *,
+    varied: bool = False,
+) -> Seen:
+    values: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
+    groups: list[str] = []
     run.classifier.eval()
     with channel.batches(varied=varied) as batches, torch.inference_mode():
         for batch in batches:
             inputs, _ = run.to_network(batch)
-            features.append(run.classifier.features(inputs).cpu())
+            values.append(network(inputs).cpu())
             labels.append(batch.labels)
+            groups.extend(batch.groups or ())
             progress.add(len(batch.labels))
-    return torch.cat(features), torch.cat(labels)
+    return Seen(torch.cat(values), torch.cat(labels), tuple(groups) or None)
 
 
 def _validation_progress(run: Run, epoch: int) -> Progress:
     return Progress(
         f"Epoch[{epoch}] Validation", run.validation_samples, run.chosen.mini_batch_size
     )
-
-
-def validation_features(run: Run, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return features and labels of the validation channel's next pass."""
-    features, labels = collect_features(run, run.validation, _validation_progress(run, epoch))
-    run.validation_samples = len(labels)
-    return features, labels

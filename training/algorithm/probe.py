@@ -44,18 +44,19 @@ def run_probe(run: Run, epoch: int = 0) -> EpochResult:
     seconds = time.monotonic() - started
     run.label_counts = count_labels(labels, run.chosen.num_classes)
     weights = loss_weights(run.label_counts, run.chosen) if needs_counts(run.chosen) else None
-    validation, validation_labels = validation_features(run, epoch)
+    seen = validation_features(run, epoch)
     top_k = run.chosen.top_k
     best: tuple[Head, Scores, float] | None = None
     for c in (run.chosen.probe_c,) if run.chosen.probe_c else CANDIDATE_C:
         head = fit_head(features, labels, run.chosen.num_classes, c, weights)
-        scores = score(head.logits(validation), validation_labels, top_k)
+        scores = score(head.logits(seen.values), seen.labels, top_k)
         if best is None or scores.loss < best[1].loss:
             best = head, scores, c
     assert best is not None
     head, validation_scores, c = best
     LOGGER.info("Epoch[%d] Probe: %d features, C=%g", epoch, features.shape[1], c)
     _install(run, head)
+    run.answers = seen.answered(head.logits(seen.values))
     return EpochResult(
         epoch,
         "probe",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.algorithm.answers import Answers
 from training.algorithm.failure import CheckpointError
 from training.algorithm.history import History
 from training.algorithm.learner import Learner
@@ -38,6 +39,7 @@ def gather(run: Run, history: History, learner: Learner | None, model: Path) -> 
         "validation_samples": run.validation_samples,
         "label_counts": (counts.positives, counts.samples) if counts else None,
         "random": torch.get_rng_state(),
+        "shipped": run.shipped.state_dict() if run.shipped else None,
         "model": _pack(model),
     }
 
@@ -55,6 +57,8 @@ def restore(state: dict[str, Any], run: Run, model: Path | None) -> Past:
         counts = state["label_counts"]
         run.label_counts = LabelCounts(*counts) if counts else None
         torch.set_rng_state(state["random"])
+        shipped = state["shipped"]
+        run.shipped = Answers.from_state_dict(shipped) if shipped else None
         history = History()
         for content in state["history"]:
             history.add(EpochResult.from_json(content))

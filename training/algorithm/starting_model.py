@@ -1,19 +1,26 @@
-"""Incremental training: start from the model that the channel ``model`` delivers.
+"""Start from what the channel ``model`` delivers: a model, or a backbone that has no head yet.
 
-As with the built-in, it must have been trained with the same num_layers, image_shape and
-num_classes.
+A model is trained further (incremental training); as with the built-in, it must have been trained
+with the same num_layers, image_shape and num_classes. A backbone, such as the program
+``ct-weights`` makes, fits any classes and sides; only num_layers must be its own.
 """
 
 import tarfile
 import tempfile
 from pathlib import Path
 
-from training.algorithm.artefact import DESCRIPTION_NAME, ModelDescription, load_model
+from training.algorithm.artefact import (
+    BACKBONE,
+    DESCRIPTION_NAME,
+    ModelDescription,
+    load_model,
+)
 from training.algorithm.channels import MODEL
-from training.algorithm.failure import ArtefactError
+from training.algorithm.failure import ArtefactError, ChannelConfigError
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.log import LOGGER
 from training.algorithm.model import Network
+from training.algorithm.weights import install_backbone
 
 ARCHIVE_NAME = "model.tar.gz"
 
@@ -26,6 +33,8 @@ def load_starting_model(
     Returns what ``model.json`` says about the start.
 
     :raises ArtefactError: when it cannot be read, or does not fit; all differences are named.
+    :raises ChannelConfigError: when ``use_pretrained_model`` asks for another start than a model.
+    :raises WeightsError: when a backbone's tensors are not those of such a network.
     """
     archive = folder / ARCHIVE_NAME
     if not archive.exists():
@@ -54,10 +63,23 @@ def _load(resnet: Network, folder: Path, chosen: Hyperparameters, classes: tuple
         )
     description, state = load_model(folder)
     _check_fit(description, chosen)
+    if description.kind == BACKBONE:
+        install_backbone(resnet, state)
+        LOGGER.info("Starting from the backbone of channel %r: %s", MODEL, description.start)
+        return description.start
+    if chosen.use_pretrained_model:
+        raise ChannelConfigError(
+            f"use_pretrained_model=1 with a model in channel {MODEL!r}: a network starts from one "
+            "of them; set use_pretrained_model=0 or leave the channel out"
+        )
     try:
         resnet.load_state_dict(state)
     except RuntimeError as error:
         raise ArtefactError(f"the weights of channel {MODEL!r} do not fit: {error}") from error
+    return _say_start(description, classes)
+
+
+def _say_start(description: ModelDescription, classes: tuple[str, ...]) -> str:
     if classes != description.classes:
         LOGGER.warning(
             "The model of channel %r has classes %s, the job has %s: by position they are the same",
@@ -72,11 +94,13 @@ def _load(resnet: Network, folder: Path, chosen: Hyperparameters, classes: tuple
 
 
 def _check_fit(description: ModelDescription, chosen: Hyperparameters) -> None:
-    pairs = {
-        "num_layers": (description.num_layers, chosen.num_layers),
-        "image_shape": (_shape(description.image_shape), _shape(chosen.image_shape)),
-        "num_classes": (len(description.classes), chosen.num_classes),
+    pairs: dict[str, tuple[object, object]] = {
+        "num_layers": (description.num_layers, chosen.num_layers)
     }
+    if description.kind != BACKBONE:
+        pairs["image_shape"] = _shape(description.image_shape), _shape(chosen.image_shape)
+        pairs["head_stages"] = description.head_stages, chosen.head_stages
+        pairs["num_classes"] = len(description.classes), chosen.num_classes
     differences = [
         f"{name}={of_model} of the model is not the job's {name}={of_job}"
         for name, (of_model, of_job) in pairs.items()

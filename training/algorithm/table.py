@@ -136,6 +136,13 @@ RULES: dict[str, Rule] = {
         "the end; 0 = the head only",
         ours=True,
     ),
+    "head_stages": Rule(
+        whole(1, 3),
+        1,
+        "the head sees the pooled features of this many of the last stages; those further from "
+        "the end are finer and less bound to what the network was trained on",
+        ours=True,
+    ),
     "stage_rate_factor": Rule(
         real(0, 1, open_low=True),
         1.0,

@@ -37,6 +37,7 @@ from training.launching.options import TrainingOptions, TransformOptions
 
 _ATTRIBUTES: Final = ["source-ref", "class"]
 """The image first, the label second: the order is part of the contract."""
+_GROUP: Final = "group"
 _MAX_PAYLOAD_MB: Final = 6
 _ACCEPT: Final = {"plain": "application/jsonlines", "verbose": "application/jsonlines;verbose=1"}
 # The SDK calls home unless its own configuration says no; a configuration given here also keeps
@@ -85,21 +86,24 @@ def start_training(options: TrainingOptions) -> str:
 
 
 def _channels(options: TrainingOptions) -> list[Channel]:
+    attributes = [*_ATTRIBUTES, _GROUP] if options.with_groups else _ATTRIBUTES
     channels = [
-        _pipe_channel("train", options.train, shuffle_seed=options.shuffle_seed),
-        _pipe_channel("validation", options.validation),
+        _pipe_channel("train", options.train, attributes, shuffle_seed=options.shuffle_seed),
+        _pipe_channel("validation", options.validation, attributes),
     ]
     if options.model:
         channels.append(_model_channel(options.model))
     return channels
 
 
-def _pipe_channel(name: str, manifest: str, shuffle_seed: int | None = None) -> Channel:
+def _pipe_channel(
+    name: str, manifest: str, attributes: list[str], shuffle_seed: int | None = None
+) -> Channel:
     source = S3DataSource(
         s3_data_type="AugmentedManifestFile",
         s3_uri=manifest,
         s3_data_distribution_type="FullyReplicated",
-        attribute_names=_ATTRIBUTES,
+        attribute_names=attributes,
     )
     shuffled = {} if shuffle_seed is None else {"shuffle_config": ShuffleConfig(seed=shuffle_seed)}
     return Channel(

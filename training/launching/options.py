@@ -9,8 +9,13 @@ from typing import Final
 METRICS: Final = (
     ("train:accuracy", r"Train-accuracy=([0-9.]+)"),
     ("validation:accuracy", r"Validation-accuracy=([0-9.]+)"),
+    ("shipped:accuracy", r"shipped-accuracy=([0-9.]+)"),
+    ("shipped:auc", r"shipped-auc=([0-9.]+)"),
+    ("shipped:sensitivity", r"shipped-sensitivity=([0-9.]+)"),
+    ("shipped:specificity", r"shipped-specificity=([0-9.]+)"),
+    ("shipped:ece", r"shipped-ece=([0-9.]+)"),
 )
-"""Name and regular expression of what is read from our algorithm's log."""
+"""Name and regular expression of what is read from our algorithm's log, as in template.yaml."""
 _LONGEST_PREFIX: Final = 20
 """With "-train-", a time and room to spare a name stays within SageMaker's 63 characters."""
 
@@ -38,6 +43,11 @@ class TrainingOptions:
     shuffle_seed: int
     job_name_prefix: str
     wait: bool
+
+    @property
+    def with_groups(self) -> bool:
+        """Whether the manifest's lines name the group of their image, a third record of each."""
+        return dict(self.hyperparameters).get("group_records", "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         type=pair,
         action="append",
         metavar="N=REGEX",
-        help="read from the log; unset: train and validation accuracy, or none for the built-in",
+        help="read from the log; unset: accuracy of each epoch and what the shipped model is "
+        "worth, or none for the built-in",
     )
     parser.add_argument("--model", type=location, help="model.tar.gz to go on from")
     parser.add_argument(

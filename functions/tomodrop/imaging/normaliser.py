@@ -4,13 +4,14 @@ Version 1: 8-bit grey → pad with black to a centred square → resize (bilinea
 the model's image shape → the same grey in each channel → PNG.
 """
 
+import contextlib
 import io
-from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
 from tomodrop.errors import UploadRejected
+from tomodrop.imaging.limits import Limits
+from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.pictures import Picture, decode
 from tomodrop.imaging.version import NORMALISER
 
@@ -19,16 +20,9 @@ _PNG_COMPRESSION = 1
 _SMALLEST_SIDE_PX = 32
 
 
-@dataclass(frozen=True)
-class NormalisedSlice:
-    """A slice as the model sees it (PNG bytes), and how it came about."""
-
-    png: bytes
-    processing: dict[str, Any]
-    warnings: tuple[str, ...]
-
-
-def normalise(body: bytes, image_shape: tuple[int, int, int]) -> list[NormalisedSlice]:
+def normalise(
+    body: bytes, image_shape: tuple[int, int, int], limits: Limits | None = None
+) -> list[NormalisedSlice]:
     """Every slice in an upload, as PNGs of `image_shape` (channels, height, width).
 
     Raises
@@ -55,6 +49,18 @@ def normalise(body: bytes, image_shape: tuple[int, int, int]) -> list[Normalised
         "image_shape": list(image_shape),
     }
     return [NormalisedSlice(_encode(grey, image_shape), processing, _warn(picture, image_shape))]
+
+
+def warm_up() -> None:
+    """Have libraries load what they load on first use, and the interpreter see the way once.
+
+    A process that forks for every upload calls it, lest each child does the same anew.
+    """
+    Image.init()
+    sample = io.BytesIO()
+    Image.linear_gradient("L").save(sample, "PNG")
+    with contextlib.suppress(UploadRejected):
+        normalise(sample.getvalue(), (3, 224, 224))
 
 
 def _encode(grey: Image.Image, image_shape: tuple[int, int, int]) -> bytes:

@@ -51,7 +51,7 @@ def decode(body: bytes) -> Picture:
         warnings.simplefilter("ignore")
         try:
             return _decode(body)
-        except UploadRejected:
+        except (UploadRejected, MemoryError):
             raise
         except UnidentifiedImageError:
             raise _unsupported() from None

@@ -1,6 +1,7 @@
 """Manifests and prefixes become lists of what a job reads."""
 
 import json
+import re
 
 import pytest
 
@@ -14,8 +15,21 @@ from local.sagemaker.manifests import (
     relative_key,
 )
 from local.sagemaker.objects import Address
+from tomodrop import dataset
+from tomodrop.dataset import Example
 
 ATTRIBUTES = ("source-ref", "class")
+
+
+def test_the_retrain_step_s_manifest_is_read_with_and_without_groups() -> None:
+    examples = [Example("0a-00000", 1, "Doe^Jane")]
+    image = Address("work", "dataset/slices/0a-00000.png")
+    for groups in (False, True):
+        text = dataset.manifest(examples, "work", "seed", with_groups=groups).decode()
+        assert parse_augmented_manifest(text, ATTRIBUTES) == [(image, b"1")]
+    [(*_, group)] = parse_augmented_manifest(text, (*ATTRIBUTES, dataset.GROUP))
+    assert isinstance(group, bytes)
+    assert re.fullmatch(b"[0-9a-f]{16}", group)
 
 
 def test_a_manifest_appends_its_keys_to_the_prefix() -> None:

@@ -65,6 +65,13 @@ def test_the_built_in_is_given_no_metric_definitions_unless_asked() -> None:
     assert training(image, "--metric=a=b([0-9])").metrics == (("a", "b([0-9])"),)
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"), [("group_records=1", True), ("group_records=True", True), ("a=1", False)]
+)
+def test_groups_are_sent_when_the_algorithm_is_told_so(given: str, *, sent: bool) -> None:
+    assert training(f"--hyperparameter={given}").with_groups is sent
+
+
 def test_a_transform_takes_a_model_that_is_there() -> None:
     assert read_options([*TRANSFORM, "--model-name=m"]) == TransformOptions(
         manifest="s3://b/m",

@@ -73,10 +73,10 @@ class Asked:
     expected: Json
 
 
-def training_case(model: str | None = None, **values: str) -> Asked:
+def training_case(**values: str) -> Asked:
     settings = Settings.from_environment(ENVIRONMENT | values)
     expected = training_request(settings, "job", 1984, "d" * 64)
-    train, validation = (channel["DataSource"] for channel in expected["InputDataConfig"])
+    train, validation, *model = (c["DataSource"] for c in expected["InputDataConfig"])
     arguments = [
         "train",
         f"--train={train['S3DataSource']['S3Uri']}",
@@ -99,7 +99,7 @@ def training_case(model: str | None = None, **values: str) -> Asked:
     if settings.use_spot:
         arguments.append(f"--checkpoints={expected['CheckpointConfig']['S3Uri']}")
     if model:
-        arguments.append(f"--model={model}")
+        arguments.append(f"--model={model[0]['S3DataSource']['S3Uri']}")
     return Asked(settings, arguments, expected)
 
 
@@ -126,7 +126,7 @@ CASES = {
     ),
     "ours": training_case(ALGORITHM_IMAGE=OUR_IMAGE, TRAINING_MAX_HOURS="2.5"),
     "spot": training_case(USE_SPOT="true", ALGORITHM_IMAGE=OUR_IMAGE),
-    "model": training_case(model=ARTEFACT, ALGORITHM_IMAGE=OUR_IMAGE),
+    "model": training_case(STARTING_MODEL_KEY="training/job/output/model.tar.gz"),
     "transform": transform_case("--model-name=some-model"),
     "transform-made": transform_case(
         f"--model-data={ARTEFACT}",
@@ -186,34 +186,13 @@ def without(request: Json, *names: str) -> Json:
     return {name: value for name, value in request.items() if name not in names}
 
 
-@pytest.mark.parametrize(("number", "name"), [(0, "built-in"), (1, "ours"), (2, "spot")])
+@pytest.mark.parametrize(("number", "name"), list(enumerate(["built-in", "ours", "spot", "model"])))
 def test_a_training_is_asked_for_as_the_retrain_step_asks(
     recorder: Recorder, number: int, name: str
 ) -> None:
     request = sent(recorder, "CreateTrainingJob")[number]
     expected = without(CASES[name].expected, "TrainingJobName")
     assert without(request, "TrainingJobName", "Tags") == expected
-
-
-def test_a_model_to_go_on_from_is_one_more_channel(recorder: Recorder) -> None:
-    channels = sent(recorder, "CreateTrainingJob")[3]["InputDataConfig"]
-    assert channels[:2] == CASES["model"].expected["InputDataConfig"]
-    assert channels[2:] == [
-        {
-            "ChannelName": "model",
-            "DataSource": {
-                "S3DataSource": {
-                    "S3DataType": "S3Prefix",
-                    "S3Uri": ARTEFACT,
-                    "S3DataDistributionType": "FullyReplicated",
-                }
-            },
-            "ContentType": "application/x-sagemaker-model",
-            "CompressionType": "None",
-            "RecordWrapperType": "None",
-            "InputMode": "File",
-        }
-    ]
 
 
 @pytest.mark.parametrize(
