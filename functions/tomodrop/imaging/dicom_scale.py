@@ -1,5 +1,6 @@
 """What a DICOM frame's stored samples mean: rescaling, padding, and which way the greys run."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from tomodrop.imaging.windowing import Scale, guess_scale, sample_of
 _SIXTEEN_BIT = 65536
 # Less is air or padding, which is what lies at the edge of a CT.
 _EDGE_HU = -300.0
+# From emphysema to dense bone.
+_THINNEST_HU, _DENSEST_HU = -980.0, 2000.0
 _INVERTED = "Inverted: the samples of this MONOCHROME1 image run against its rescaling; turned back."
 _NO_RESCALE = "No Hounsfield scale: the file lacks its rescaling."
 
@@ -25,32 +28,19 @@ def scale_of(dataset: Dataset, frame: int, samples: NDArray[Any]) -> Scale:
     """
     holder = group(dataset, frame, "PixelValueTransformationSequence")
     slope, intercept = number(holder, "RescaleSlope"), number(holder, "RescaleIntercept")
-    padding = _padding(dataset)
     is_inverse = word(dataset, "PhotometricInterpretation") == "MONOCHROME1"
     if slope and intercept is not None:
-        scale = Scale(slope, intercept, padding=padding)
+        scale = Scale(slope, intercept)
     else:
         guess = guess_scale(sample_of(samples))
-        scale = Scale(
-            guess.slope,
-            guess.offset,
-            is_hounsfield=guess.is_hounsfield,
-            padding=padding,
-            warnings=(_NO_RESCALE, *guess.warnings),
-        )
+        scale = replace(guess, warnings=(_NO_RESCALE, *guess.warnings))
+    scale = replace(scale, padding=_padding(dataset, scale))
     return _turned(scale, dataset, samples) if is_inverse else scale
 
 
 def _turned(scale: Scale, dataset: Dataset, samples: NDArray[Any]) -> Scale:
     if not scale.is_hounsfield:
-        return Scale(
-            scale.slope,
-            scale.offset,
-            is_hounsfield=False,
-            padding=scale.padding,
-            inverted=True,
-            warnings=scale.warnings,
-        )
+        return replace(scale, inverted=True)
     bits = whole(dataset, "BitsStored", 16)
     # Lowest and highest sample: their sum is -1 for signed ones.
     ends = -1 if whole(dataset, "PixelRepresentation") else 2**bits - 1
@@ -60,21 +50,31 @@ def _turned(scale: Scale, dataset: Dataset, samples: NDArray[Any]) -> Scale:
     if found <= _EDGE_HU or inverse > _EDGE_HU:
         return scale
     offset = scale.offset + scale.slope * ends
-    return Scale(-scale.slope, offset, padding=scale.padding, warnings=(_INVERTED,))
+    warnings = (*scale.warnings, _INVERTED)
+    return replace(scale, slope=-scale.slope, offset=offset, warnings=warnings)
 
 
 def _edge(samples: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([samples[0], samples[-1], samples[:, 0], samples[:, -1]])
 
 
-def _padding(dataset: Dataset) -> tuple[float, float] | None:
-    """Samples from PixelPaddingValue to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2)."""
+def _padding(dataset: Dataset, scale: Scale) -> tuple[float, float] | None:
+    """Samples from PixelPaddingValue to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2).
+
+    Some devices write a value there that tissue has as well, 0 above all: that is no padding.
+    """
     first = number(dataset, "PixelPaddingValue")
     if first is None:
         return None
     last = number(dataset, "PixelPaddingRangeLimit")
     ends = [_as_stored(end, dataset) for end in (first, first if last is None else last)]
+    if scale.is_hounsfield and any(_is_tissue(end * scale.slope + scale.offset) for end in ends):
+        return None
     return min(ends), max(ends)
+
+
+def _is_tissue(value_hu: float) -> bool:
+    return _THINNEST_HU < value_hu < _DENSEST_HU
 
 
 def _as_stored(padding: float, dataset: Dataset) -> float:
