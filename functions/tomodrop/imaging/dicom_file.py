@@ -33,16 +33,19 @@ def parse(body: bytes, limits: Limits) -> FileDataset:
     Exception
         Whatever pydicom raises on damaged data.
     """
+    inflated = None
     if DeflatedExplicitVRLittleEndian.encode() in body[:4096]:
-        body = _inflated(body, limits)
-    dataset = pydicom.dcmread(io.BytesIO(body), force=True)
-    if "TransferSyntaxUID" not in dataset.file_meta:
+        inflated = _inflated(body, limits)
+    dataset = pydicom.dcmread(io.BytesIO(inflated or body), force=True)
+    if inflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    elif "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
     return dataset
 
 
-def _inflated(body: bytes, limits: Limits) -> bytes:
-    """A file with the deflated data set in full, if the file meta information says it is deflated.
+def _inflated(body: bytes, limits: Limits) -> bytes | None:
+    """A file with its data set in full, None unless the file meta information says it is deflated.
 
     The data set lies after the meta information (DICOM PS3.5 A.5); pydicom would inflate it
     whatever its size.
@@ -57,7 +60,7 @@ def _inflated(body: bytes, limits: Limits) -> bytes:
         stop_when=lambda tag, _vr, _length: tag.group != _META_GROUP,
     )
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return body
+        return None
     return bytes(_PREAMBLE_BYTES) + _PREFIX + _EXPLICIT + inflate_raw(body[stream.tell() :], limits)
 
 

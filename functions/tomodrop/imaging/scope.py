@@ -3,8 +3,8 @@ warned of.
 
 A picture says nothing of its modality, so its pixels must. Colour is no guess: CT has none. Greys
 are: through the lung window soft tissue is close to white and lung dark within it.
-Measured on the 1,733 slices of the SARS-CoV-2 CT-scan set: no false alarm; of 17 pictures of
-brain MRI: 1 refused for its colour, the 16 others warned of.
+Measured: no false alarm on the 1,733 slices of the SARS-CoV-2 CT-scan set; all 17 pictures of brain
+MRI are warned of; of PngSuite 111 pictures are refused as colour, 48 warned of, 4 pass.
 """
 
 from dataclasses import dataclass
