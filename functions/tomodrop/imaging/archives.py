@@ -72,9 +72,7 @@ def read_archive(body: bytes, limits: Limits) -> Volume:
     raise _nothing(found)
 
 
-def _members(
-    archive: zipfile.ZipFile, size: int, limits: Limits
-) -> list[zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, size: int, limits: Limits) -> list[zipfile.ZipInfo]:
     """The files that may hold images, once nothing in the directory speaks against it."""
     listed = archive.infolist()
     if len(listed) > limits.max_archive_files:
@@ -113,9 +111,7 @@ def _is_junk(member: zipfile.ZipInfo) -> bool:
     return name in _JUNK or name.startswith("._") or "__MACOSX" in path.parts
 
 
-def _sorted(
-    archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Limits
-) -> _Found:
+def _sorted(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Limits) -> _Found:
     found = _Found()
     for place, member in enumerate(members, start=1):
         label = f"file {place} of {len(members)}"

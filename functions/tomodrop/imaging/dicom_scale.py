@@ -15,7 +15,9 @@ _SIXTEEN_BIT = 65536
 _EDGE_HU = -300.0
 # From emphysema to dense bone.
 _THINNEST_HU, _DENSEST_HU = -980.0, 2000.0
-_INVERTED = "Inverted: the samples of this MONOCHROME1 image run against its rescaling; turned back."
+_INVERTED = (
+    "Inverted: the samples of this MONOCHROME1 image run against its rescaling; turned back."
+)
 _NO_RESCALE = "No Hounsfield scale: the file lacks its rescaling."
 
 

@@ -1,4 +1,4 @@
-"""Values of DICOM attributes, read so that a broken one counts as absent. No text leaves from here."""
+"""Values of DICOM attributes, read so that a broken one counts as absent."""
 
 from collections.abc import Iterable
 from typing import Any

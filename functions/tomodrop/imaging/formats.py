@@ -3,16 +3,6 @@
 import zlib
 from enum import Enum
 
-_PICTURES = {
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "JPEG": (b"\xff\xd8\xff",),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "BMP": (b"BM",),
-    "JPEG2000": (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
-}
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-# Seen inside an archive, each would be an archive in an archive.
-_OTHER_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _GZIP = b"\x1f\x8b"
 # What tells a NIfTI header lies in its first 348 bytes (NIfTI-1) or 12 (NIfTI-2).
 _SNIFFED = 512
@@ -38,6 +28,22 @@ class Format(Enum):
     OTHER_ARCHIVE = "archive"
 
 
+_SIGNATURES = {
+    Format.PNG: (b"\x89PNG\r\n\x1a\n",),
+    Format.JPEG: (b"\xff\xd8\xff",),
+    Format.TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    Format.BMP: (b"BM",),
+    Format.JPEG2000: (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    Format.ZIP: (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"),
+    # 7z, rar, bzip2, xz, zstd: inside an archive, each would be an archive in an archive.
+    Format.OTHER_ARCHIVE: (
+        b"7z\xbc\xaf\x27\x1c",
+        b"Rar!\x1a\x07",
+        b"BZh",
+        b"\xfd7zXZ\0",
+        b"\x28\xb5\x2f\xfd",
+    ),
+}
 PICTURES = frozenset(
     {Format.PNG, Format.JPEG, Format.TIFF, Format.BMP, Format.JPEG2000, Format.WEBP}
 )
@@ -47,24 +53,26 @@ def sniff(body: bytes) -> Format | None:
     """The format of `body`, or None for one that is not read."""
     if body[128:132] == b"DICM":
         return Format.DICOM
-    for name, signatures in _PICTURES.items():
-        if body.startswith(signatures):
-            return Format(name)
+    signed = (kind for kind, signatures in _SIGNATURES.items() if body.startswith(signatures))
+    if found := next(signed, None):
+        return found
     if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
         return Format.WEBP
-    if body.startswith(_ZIP):
-        return Format.ZIP
-    if body.startswith(_OTHER_ARCHIVES) or body[257:262] == b"ustar":
-        return Format.OTHER_ARCHIVE
     if body.startswith(_GZIP):
         return Format.NIFTI_GZ if nifti_kind(_gzip_head(body)) else Format.GZIP
+    return _without_signature(body)
+
+
+def _without_signature(body: bytes) -> Format | None:
     if kind := nifti_kind(body[:_SNIFFED]):
         return Format.NIFTI if kind == "single" else Format.NIFTI_PAIR
+    if body[257:262] == b"ustar":
+        return Format.OTHER_ARCHIVE
     return Format.DICOM if _is_bare_dicom(body) else None
 
 
 def nifti_kind(head: bytes) -> str | None:
-    """ "single" or "pair" for a NIfTI header (nifti.nimh.nih.gov, `magic` and `sizeof_hdr`)."""
+    """Tell a "single" file or a "pair" by a NIfTI header (nifti.nimh.nih.gov, `magic` and `sizeof_hdr`)."""
     size = int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")
     if 348 in size and head[344:348] in (b"n+1\0", b"ni1\0"):
         return "single" if head[345:346] == b"+" else "pair"

@@ -1,4 +1,4 @@
-"""Whether a plane shows lung, and whether a picture looks like a CT slice: cheap rules on thumbnails.
+"""Whether a plane shows lung, and what a picture looks like: cheap rules on thumbnails.
 
 Lung is air that the body encloses. From outside air the picture's edge is seen in a straight line,
 or around one corner; from within the body it is not.

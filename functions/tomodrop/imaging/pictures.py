@@ -20,7 +20,7 @@ from tomodrop.imaging.refusals import unsupported_format as unsupported
 from tomodrop.imaging.scope import Colour, colour_of
 
 # Formats are named, so that no other decoder of Pillow ever sees untrusted bytes.
-FORMATS = tuple(sorted(format.value for format in PICTURES))
+FORMATS = tuple(sorted(kind.value for kind in PICTURES))
 # Modes whose samples are 8 bit or less, and what deeper ones are read as.
 _MODES = frozenset(
     {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}

@@ -19,7 +19,9 @@ from tomodrop.imaging.windowing import Scale, range_warnings, to_grey
 SMALLEST_SIDE_PX = 32
 # Pixels whose sides differ by less are taken as square.
 _SQUARE = 0.02
-TILTED = "Tilted: the planes lie {:.0f} degrees from axial (gantry tilt); they were taken as they are."
+TILTED = (
+    "Tilted: the planes lie {:.0f} degrees from axial (gantry tilt); they were taken as they are."
+)
 _NO_LUNG = "No lung seen: no slice shows air that the body encloses."
 
 

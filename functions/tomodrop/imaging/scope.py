@@ -27,6 +27,12 @@ _DARK_MEAN = (40.0, 150.0)
 _DARK_SHARE = (0.02, 0.75)
 
 
+_OUT_OF_SCOPE = (
+    "Out of scope? The picture does not look like an axial CT slice of the chest through a lung "
+    "window; the result may mean nothing."
+)
+
+
 @dataclass(frozen=True)
 class Colour:
     """Shares of a picture's pixels that are tinted at least, and strongly coloured."""
@@ -71,10 +77,7 @@ def look_warnings(look: Look) -> tuple[str, ...]:
         and look.lung_share >= LEAST_LUNG
     ):
         return ()
-    return (
-        "Out of scope? The picture does not look like an axial CT slice of the chest through a "
-        "lung window; the result may mean nothing.",
-    )
+    return (_OUT_OF_SCOPE,)
 
 
 def _within(value: float, bounds: tuple[float, float]) -> bool:

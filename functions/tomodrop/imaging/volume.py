@@ -1,4 +1,4 @@
-"""What reading an upload gives: its planes in display orientation, and what was done to get them."""
+"""What reading an upload gives: planes in display orientation, and what was done to get them."""
 
 from dataclasses import dataclass
 from typing import Any

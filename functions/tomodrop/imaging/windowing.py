@@ -62,9 +62,7 @@ def guess_scale(samples: Samples) -> Scale:
     - otherwise greys over the range of 16 bit, or from the smallest sample to the largest.
     """
     flat = samples.astype(np.float64).ravel()
-    flat = flat[np.isfinite(flat)]
-    if flat.size == 0:
-        return Scale(is_hounsfield=False)
+    flat = flat[np.isfinite(flat)] if np.isfinite(flat).any() else np.zeros(1)
     low, high = float(flat.min()), float(flat.max())
     if low < _LEAST_AIR_HU:
         return Scale()
@@ -73,7 +71,11 @@ def guess_scale(samples: Samples) -> Scale:
     if high <= 255:
         unit = samples.dtype.kind == "f" and high <= 1
         return Scale(255.0 if unit else 1.0, 0.0, is_hounsfield=False)
-    first, last = np.percentile(flat, [1, 99])
+    return _of_positive(flat, low, high)
+
+
+def _of_positive(values: Samples, low: float, high: float) -> Scale:
+    first, last = np.percentile(values, [1, 99])
     if last <= _CT_NUMBERS:
         return Scale(1.0, -1024.0, warnings=(_GUESSED.format("Hounsfield units + 1024"),))
     if first >= 32768 - 3072 and last <= 32768 + _CT_NUMBERS:
@@ -101,7 +103,7 @@ def to_grey(samples: Samples, scale: Scale, limits: Limits) -> Grey:
     gain, bias = _gain(scale, limits)
     if samples.dtype.kind in "iu" and samples.dtype.itemsize <= 2:
         native = samples.dtype.newbyteorder("=")
-        table = _table(native.char, gain, bias, scale.padding, scale.inverted)
+        table = _table(native.char, gain, bias, scale.padding, inverted=scale.inverted)
         unsigned = np.dtype(f"u{native.itemsize}")
         return table[samples.astype(native, copy=False).view(unsigned)]
     grey = _bounded(samples.astype(np.float32), gain, bias, inverted=scale.inverted)
@@ -118,7 +120,7 @@ def _gain(scale: Scale, limits: Limits) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def _table(
-    kind: str, gain: float, bias: float, padding: tuple[float, float] | None, inverted: bool
+    kind: str, gain: float, bias: float, padding: tuple[float, float] | None, *, inverted: bool
 ) -> Grey:
     """The grey of each sample of an integer type of at most 16 bit, by its bits as unsigned."""
     dtype = np.dtype(kind)
@@ -146,8 +148,6 @@ def _without_padding(grey: Grey, samples: Samples, padding: tuple[float, float] 
 def range_warnings(low: float, high: float) -> tuple[str, ...]:
     """What is odd about a volume whose Hounsfield units reach from `low` to `high`."""
     if low > _LEAST_AIR_HU or high < -200:
-        return (
-            f"Unusual pixel range: {low:.0f} to {high:.0f} HU; a CT of the chest has air and "
-            "tissue.",
-        )
+        found = f"Unusual pixel range: {low:.0f} to {high:.0f} HU; a chest has air and tissue."
+        return (found,)
     return ()
