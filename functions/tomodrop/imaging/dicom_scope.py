@@ -17,15 +17,15 @@ _REPORTS = frozenset({"SR", "PR", "KO", "DOC", "PLAN", "REG", "FID", "RTPLAN", "
 _SEGMENTATIONS = frozenset({"SEG", "RTSTRUCT"})
 # Named to the user, for they are words of the standard (PS3.3 C.7.3.1.1.1).
 _OTHER_MODALITIES = frozenset(
-    ("BI", "CR", "DX", "ECG", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT")
-    + ("PX", "RF", "RG", "RTDOSE", "RTIMAGE", "SM", "US", "XA", "XC")
+    {"BI", "CR", "DX", "ECG", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT"}
+    | {"PX", "RF", "RG", "RTDOSE", "RTIMAGE", "SM", "US", "XA", "XC"}
 )
 _LOCALIZERS = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"})
 _REPORT_TYPES = frozenset({"DOSE_INFO", "DOSE", "REPORT", "PROTOCOL", "SCREEN SAVE", "SCREENSHOT"})
 _MAP_TYPES = frozenset(
-    ("PERFUSION", "RCBF", "RCBV", "MTT", "TTP", "CBF", "CBV", "TMAX", "PERMEABILITY", "FUSED")
-    + ("VRT", "SSD", "3D", "VOLUME_RENDERED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "IODINE")
-    + ("CALCIUM", "MATERIAL_SPECIFIC")
+    {"PERFUSION", "RCBF", "RCBV", "MTT", "TTP", "CBF", "CBV", "TMAX", "PERMEABILITY", "FUSED"}
+    | {"VRT", "SSD", "3D", "VOLUME_RENDERED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "IODINE"}
+    | {"CALCIUM", "MATERIAL_SPECIFIC"}
 )
 _HOUNSFIELD = frozenset({"", "HU", "HU_MOD", "US", "UNSPECIFIED"})
 _ORIGINAL = "Upload the original axial CT series."

@@ -1,4 +1,4 @@
-"""Small uploads of every format, all of one phantom: a body with two lungs and a bone at one side."""
+"""Small uploads of every format, all of one phantom: a body with two lungs and one bone."""
 
 import gzip as compression
 import io
