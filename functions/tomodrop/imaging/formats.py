@@ -72,7 +72,7 @@ def _without_signature(body: bytes) -> Format | None:
 
 
 def nifti_kind(head: bytes) -> str | None:
-    """Tell a NIfTI header by its `sizeof_hdr` and `magic`: of a "single" file, of a "pair", None."""
+    """Tell a NIfTI header by its `sizeof_hdr` and `magic`: a "single" file, a "pair", None."""
     size = int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")
     if 348 in size and head[344:348] in (b"n+1\0", b"ni1\0"):
         return "single" if head[345:346] == b"+" else "pair"

@@ -38,8 +38,8 @@ def turned(order: tuple[int, ...], flips: tuple[int, ...]) -> bytes:
     return nifti(np.ascontiguousarray(samples), affine)
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
-@pytest.mark.parametrize("flips", product([1, -1], repeat=3))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("flips", list(product([1, -1], repeat=3)))
 def test_axes_in_any_order_and_direction_are_turned_to_display(
     order: tuple[int, ...], flips: tuple[int, ...]
 ) -> None:
