@@ -5,6 +5,7 @@
 """
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,16 +78,20 @@ def decode(body: bytes, limits: Limits | None = None) -> Picture:
     kind = sniff(body)
     if kind not in PICTURES:
         raise unsupported()
-    try:
-        return _decode(body, kind.value, limits)
-    except (UploadRejected, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise unsupported() from None
-    except Image.DecompressionBombError:
-        raise too_many_pixels(limits) from None
-    except Exception:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
-        raise damaged() from None
+    with warnings.catch_warnings():
+        # What Pillow only warns of (a half-size bomb, a broken tag) is refused below or harms no
+        # pixel, and a warning's text, which may quote the file, must not reach a log.
+        warnings.simplefilter("ignore")
+        try:
+            return _decode(body, kind.value, limits)
+        except (UploadRejected, MemoryError):
+            raise
+        except UnidentifiedImageError:
+            raise unsupported() from None
+        except Image.DecompressionBombError:
+            raise too_many_pixels(limits) from None
+        except Exception:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
+            raise damaged() from None
 
 
 def _decode(body: bytes, kind: str, limits: Limits) -> Picture:

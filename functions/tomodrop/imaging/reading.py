@@ -39,8 +39,7 @@ def read(body: bytes, limits: Limits) -> Volume:
     if not body:
         raise UploadRejected("empty_file", "The file has no bytes.", "Upload it again.")
     with warnings.catch_warnings():
-        # What a decoder only warns of is refused elsewhere or harms no pixel, and a warning's
-        # text, which may quote the file, must not reach a log.
+        # As in `pictures.decode`, for all libraries.
         warnings.simplefilter("ignore")
         try:
             return _reader(sniff(body))(body, limits)
