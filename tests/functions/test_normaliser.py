@@ -90,7 +90,10 @@ def test_how_it_came_about_is_told() -> None:
         (png(), ["No Hounsfield", "Out of scope?"]),
         (encoded(gradient((96, 80)), "JPEG"), ["No Hounsfield", "Out of scope?", "Lossy"]),
         (png((60, 40)), ["No Hounsfield", "Out of scope?", "Upsampled"]),
-        (encoded(gradient((60, 40)), "JPEG"), ["No Hounsfield", "Out of scope?", "Lossy", "Upsampled"]),
+        (
+            encoded(gradient((60, 40)), "JPEG"),
+            ["No Hounsfield", "Out of scope?", "Lossy", "Upsampled"],
+        ),
     ],
     ids=["PNG", "JPEG", "small PNG", "small JPEG"],
 )

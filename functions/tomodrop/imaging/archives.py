@@ -159,7 +159,7 @@ def _series(found: _Found, left_out: tuple[str, ...], limits: Limits) -> Volume:
         series.setdefault(frame.series, []).append(frame)
     chosen = max(series.values(), key=len)
     others = tuple(
-        f"series {place} of {len(series)} ({len(frames)} slices): another series has more slices"
+        f"series {place} of {len(series)} ({len(frames)} slices): another series has more"
         for place, frames in enumerate(series.values(), start=1)
         if frames is not chosen
     )
