@@ -1,19 +1,20 @@
 """DICOM frames as one volume: of one size and orientation, in order along their normal."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from tomodrop.errors import UploadRejected
 from tomodrop.imaging.dicom_frames import Frame, frames_of, named
 from tomodrop.imaging.dicom_pixels import frames as decoded
 from tomodrop.imaging.dicom_pixels import is_lossy, syntax_of
 from tomodrop.imaging.dicom_scale import scale_of
 from tomodrop.imaging.dicom_values import whole
 from tomodrop.imaging.limits import Limits
-from tomodrop.imaging.orientation import Turn
+from tomodrop.imaging.orientation import Orientation, Turn
 from tomodrop.imaging.picture_volume import LOSSY
 from tomodrop.imaging.refusals import check_planes
 from tomodrop.imaging.rendering import (
@@ -28,9 +29,18 @@ from tomodrop.imaging.volume import Volume
 from tomodrop.imaging.windowing import Scale
 
 _TILT_WARNED_DEGREES = 1.0
+# Of a direction's cosine: 3 degrees, where it changes most.
+_SAME_WAY = 0.05
 _UNKNOWN_ORIENTATION = "Orientation unknown: the file does not say how the patient lies."
 _UNKNOWN_ORDER = "Order guessed: some slices lack a position; they stand in order of their numbers."
 _UNEVEN = "Uneven spacing: slices are missing, or overlap."
+
+
+@dataclass(frozen=True)
+class _Made:
+    frame: Frame
+    rendered: Rendered
+    scale: Scale
 
 
 def read_dicom(body: bytes, limits: Limits) -> Volume:
@@ -59,34 +69,35 @@ def volume_of(frames: Sequence[Frame], left_out: tuple[str, ...], limits: Limits
         `damaged_image`, `too_small`, or a code of the limits.
     """
     fitting, foreign = _fitting(frames)
-    ordered, is_ordered = _in_order(fitting)
-    height, width = ordered[0].size
-    check_planes(len(ordered), height * width, limits)
-    rendered, scales = _rendered(ordered, limits)
-    warnings = [text for scale in scales for text in scale.warnings]
+    height, width = fitting[0].size
+    check_planes(len(fitting), height * width, limits)
+    made, damaged = _rendered(fitting, limits)
+    made, is_ordered = _in_order(made)
+    ordered, rendered = [one.frame for one in made], [one.rendered for one in made]
+    warnings = [text for one in made for text in one.scale.warnings]
     warnings += _geometry_warnings(ordered, is_ordered=is_ordered)
     if any(is_lossy(frame.dataset, syntax_of(frame.dataset)) for frame in ordered):
         warnings.append(LOSSY)
-    processing = _processing(ordered) | {"window": scales[0].described(limits)}
+    processing = _processing(ordered) | {"window": made[0].scale.described(limits)}
     return Volume(
         planes=tuple(planes_of(rendered, [frame.geometry.position_mm for frame in ordered])),
         processing=processing,
         warnings=tuple(dict.fromkeys([*warnings, *content_warnings(rendered)])),
-        left_out=(*left_out, *foreign),
+        left_out=(*left_out, *foreign, *damaged),
     )
 
 
 def _fitting(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
     """Frames of the size and orientation that most have, each once; and names of the others."""
     size, _ = Counter(frame.size for frame in frames).most_common(1)[0]
-    way, _ = Counter(_way(frame) for frame in frames if frame.size == size).most_common(1)[0]
+    way = _usual_way([frame for frame in frames if frame.size == size])
     kept, foreign = [], []
     seen: set[Hashable] = set()
     for frame in frames:
         identity = (frame.image, frame.number) if frame.image else frame.label
         if frame.size != size:
             foreign.append(f"{frame.label}: another size")
-        elif _way(frame) != way:
+        elif not _is_same_way(frame.geometry.orientation, way):
             foreign.append(f"{frame.label}: another orientation")
         elif identity in seen:
             foreign.append(f"{frame.label}: a copy of another")
@@ -96,36 +107,69 @@ def _fitting(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
     return kept, foreign
 
 
-def _way(frame: Frame) -> Hashable:
-    """An orientation, but for what rounding changes."""
-    orientation = frame.geometry.orientation
-    if orientation is None:
-        return None
-    return tuple(round(one, 1) + 0.0 for one in orientation.along_row + orientation.along_column)
+def _usual_way(frames: list[Frame]) -> Orientation | None:
+    """The orientation that most frames have, but for what rounding changes."""
+    groups: list[tuple[Orientation | None, list[Frame]]] = []
+    for frame in frames:
+        orientation = frame.geometry.orientation
+        alike = [members for way, members in groups if _is_same_way(orientation, way)]
+        if alike:
+            alike[0].append(frame)
+        else:
+            groups.append((orientation, [frame]))
+    return max(groups, key=lambda group: len(group[1]))[0]
 
 
-def _in_order(frames: list[Frame]) -> tuple[list[Frame], bool]:
-    positions = {id(frame): frame.geometry.position_mm for frame in frames}
-    known = [position for position in positions.values() if position is not None]
-    if len(known) == len(frames):
-        return sorted(frames, key=lambda frame: positions[id(frame)] or 0.0), True
-    return sorted(frames, key=lambda frame: (frame.instance, frame.number)), len(frames) == 1
+def _is_same_way(one: Orientation | None, other: Orientation | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    pairs = zip(one.along_row + one.along_column, other.along_row + other.along_column, strict=True)
+    return max(abs(left - right) for left, right in pairs) < _SAME_WAY
 
 
-def _rendered(ordered: list[Frame], limits: Limits) -> tuple[list[Rendered], list[Scale]]:
-    """Each file is decoded once, frame after frame, and its encoded pixels are dropped then."""
-    places = {(id(frame.dataset), frame.number): place for place, frame in enumerate(ordered)}
-    files = {id(frame.dataset): frame.dataset for frame in ordered}
-    made: dict[int, tuple[Rendered, Scale]] = {}
-    for name, dataset in files.items():
-        for number, samples in enumerate(decoded(dataset)):
-            place = places.get((name, number))
-            if place is not None:
-                scale = scale_of(dataset, number, samples)
-                made[place] = (_render(ordered[place], samples, scale, limits), scale)
-        del dataset.PixelData
-    in_order = [made[place] for place in range(len(ordered))]
-    return [one for one, _ in in_order], [scale for _, scale in in_order]
+def _rendered(frames: list[Frame], limits: Limits) -> tuple[list[_Made], list[str]]:
+    """Frames decoded, and names of the damaged ones.
+
+    Each file is decoded once, frame after frame, and its encoded pixels are dropped then.
+
+    Raises
+    ------
+    UploadRejected
+        `damaged_image`, if all are, or another code of the first that has it.
+    """
+    files: dict[int, list[Frame]] = {}
+    for frame in frames:
+        files.setdefault(id(frame.dataset), []).append(frame)
+    made: list[_Made] = []
+    faults: list[tuple[str, UploadRejected]] = []
+    for members in files.values():
+        try:
+            for one in _of_file(members, limits):
+                made.append(one)  # noqa: PERF402 - those before a damaged frame are kept
+        except UploadRejected as fault:
+            if fault.code != "damaged_image":
+                raise
+            done = {one.frame.number for one in made if one.frame.dataset is members[0].dataset}
+            faults += [(frame.label, fault) for frame in members if frame.number not in done]
+        del members[0].dataset.PixelData
+    if not made:
+        raise faults[0][1]
+    return made, [named(label, fault) for label, fault in faults]
+
+
+def _of_file(members: list[Frame], limits: Limits) -> Iterator[_Made]:
+    wanted = {frame.number: frame for frame in members}
+    for number, samples in enumerate(decoded(members[0].dataset)):
+        if frame := wanted.get(number):
+            scale = scale_of(frame.dataset, number, samples)
+            yield _Made(frame, _render(frame, samples, scale, limits), scale)
+
+
+def _in_order(made: list[_Made]) -> tuple[list[_Made], bool]:
+    if all(one.frame.geometry.position_mm is not None for one in made):
+        return sorted(made, key=lambda one: one.frame.geometry.position_mm or 0.0), True
+    by_number = sorted(made, key=lambda one: (one.frame.instance, one.frame.number))
+    return by_number, len(made) == 1
 
 
 def _render(frame: Frame, samples: Any, scale: Scale, limits: Limits) -> Rendered:

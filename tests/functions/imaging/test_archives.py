@@ -1,4 +1,4 @@
-"""Zips: one volume of the largest series; what does not belong is named, what may hurt is refused."""
+"""Zips: one volume of the largest series; the rest is named, and what may hurt is refused."""
 
 import io
 import zipfile
@@ -59,7 +59,9 @@ FOREIGN = {
 def test_what_does_not_belong_is_left_out_and_named(body: bytes, reason: str) -> None:
     files = SERIES | {"x.dcm": body}
     if reason == "a copy of another":
-        files = {name: at(z, SOPInstanceUID=f"1.2.{z}") for name, z in zip(SERIES, HEIGHTS)}
+        files = {
+            name: at(z, SOPInstanceUID=f"1.2.{z}") for name, z in zip(SERIES, HEIGHTS, strict=True)
+        }
         files |= {"x.dcm": at(5, SOPInstanceUID="1.2.30")}
     made = read(zipped(files), LIMITS)
     assert_same(made, ORDERED)
@@ -193,3 +195,14 @@ def test_a_wrong_check_sum_costs_that_file_only() -> None:
     made = read(bytes(body), LIMITS)
     assert len(made.planes) == 2
     assert made.left_out == ("file 1 of 3: damaged",)
+
+
+def test_a_tilted_series_stays_one_though_its_cosines_are_rounded_apart() -> None:
+    files = {}
+    for z, jitter in zip(HEIGHTS, (-1e-4, 0.0, 1e-4), strict=True):
+        cosine = 0.95 + jitter
+        tilted = [1, 0, 0, 0, cosine, (1 - cosine**2) ** 0.5]
+        files[str(z)] = at(z, ImageOrientationPatient=tilted)
+    made = read(zipped(files), LIMITS)
+    assert_same(made, ORDERED)
+    assert warned(made, "Tilted")
