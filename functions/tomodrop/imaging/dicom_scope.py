@@ -4,6 +4,7 @@ from pydicom.dataset import Dataset
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.dicom_values import group, value, word, words
+from tomodrop.imaging.refusals import damaged
 
 _CLASSES = "1.2.840.10008.5.1.4.1.1."
 # CT, enhanced CT, legacy converted enhanced CT (DICOM PS3.6 annex A).
@@ -37,7 +38,7 @@ def check_object(dataset: Dataset) -> None:
     Raises
     ------
     UploadRejected
-        `no_image`, `derived_report`, `segmentation` or `wrong_modality`
+        `no_image`, `derived_report`, `segmentation`, `wrong_modality` or `damaged_image`
     """
     sop_class, modality = word(dataset, "SOPClassUID"), word(dataset, "Modality")
     if not sop_class:
@@ -56,7 +57,8 @@ def check_object(dataset: Dataset) -> None:
     if sop_class.startswith(_SECONDARY_CAPTURE) and not _is_placed(dataset):
         raise _report("a screen capture or a dose report")
     if value(dataset, "Rows") is None:
-        raise _no_image("a DICOM object without pixels")
+        # A CT that lost its size was cut off: pydicom drops everything then.
+        raise damaged("file") if sop_class in _CT_CLASSES else _no_image("a DICOM without pixels")
 
 
 def has_pixels(dataset: Dataset) -> bool:
