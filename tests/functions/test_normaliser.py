@@ -9,7 +9,8 @@ from PIL import Image
 from tests.functions.builders import encoded, gradient, png
 from tests.functions.test_pictures import SAME_PICTURE, raw_png
 from tomodrop.errors import UploadRejected
-from tomodrop.imaging.normaliser import NormalisedSlice, normalise, pad_to_square
+from tomodrop.imaging.normalised import NormalisedSlice
+from tomodrop.imaging.normaliser import normalise, pad_to_square
 from tomodrop.imaging.version import NORMALISER
 
 SHAPE = (3, 64, 64)

@@ -6,6 +6,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -73,7 +74,7 @@ def _meta_of(syntax: str) -> bytes:
 _EXPLICIT = _meta_of(ExplicitVRLittleEndian)
 
 
-def _guessed_syntax(dataset: Dataset) -> str:
+def _guessed_syntax(dataset: Dataset) -> UID:
     is_implicit, is_little = dataset.original_encoding
     if is_implicit:
         return ImplicitVRLittleEndian

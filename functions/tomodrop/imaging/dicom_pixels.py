@@ -6,9 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 from pydicom import uid
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.dicom_scope import has_pixels
@@ -63,7 +64,7 @@ def syntax_of(dataset: Dataset) -> Syntax:
     found = SYNTAXES.get(uid.UID(name))
     if found is None:
         # Names of the standard only: a private syntax could spell anything.
-        known = uid.UID_dictionary.get(name)
+        known = UID_dictionary.get(name)
         raise UploadRejected(
             "unsupported_transfer_syntax",
             f"The transfer syntax is {known[0] if known else 'a private or unknown one'}, which no "

@@ -78,7 +78,7 @@ def _header(body: bytes) -> Nifti1Header:
 
 
 def _dtype(header: Nifti1Header) -> np.dtype[Any]:
-    dtype = header.get_data_dtype()
+    dtype: np.dtype[Any] = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UploadRejected(
             "unsupported_depth",

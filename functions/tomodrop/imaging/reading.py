@@ -21,7 +21,8 @@ _READERS: dict[Format, Callable[[bytes, Limits], Volume]] = {
     Format.NIFTI: read_nifti,
     Format.NIFTI_GZ: read_nifti,
     Format.ZIP: read_archive,
-} | dict.fromkeys(PICTURES, read_picture)
+    **dict.fromkeys(PICTURES, read_picture),
+}
 
 for name in _TALKATIVE:
     logging.getLogger(name).setLevel(logging.CRITICAL + 1)

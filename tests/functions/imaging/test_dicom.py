@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     EnhancedSRStorage,
     ExplicitVRBigEndian,
@@ -59,7 +60,7 @@ def warned(made: Volume, start: str) -> bool:
     return any(text.startswith(start) for text in made.warnings)
 
 
-def recoded(syntax: str) -> bytes:
+def recoded(syntax: UID) -> bytes:
     made = dataset(CT)
     if syntax in (JPEGLSLossless, JPEG2000Lossless, RLELossless):
         made.compress(syntax, generate_instance_uid=False)
@@ -84,7 +85,7 @@ def recoded(syntax: str) -> bytes:
         (JPEG2000Lossless, "JPEG 2000 Lossless"),
     ],
 )
-def test_every_lossless_transfer_syntax_gives_the_same_pixels(syntax: str, name: str) -> None:
+def test_every_lossless_transfer_syntax_gives_the_same_pixels(syntax: UID, name: str) -> None:
     made = read(recoded(syntax), LIMITS)
     assert_same(made, CT[None])
     assert made.processing["transfer_syntax"] == name
@@ -160,7 +161,7 @@ def test_samples_become_hounsfield_units_however_they_are_stored(values: dict[st
     ],
     ids=["value", "range"],
 )
-def test_padding_is_black(padding: dict[str, int]) -> None:
+def test_padding_is_black(padding: dict[str, Any]) -> None:
     stored = (CT + 1024).astype(np.uint16)
     stored[:8] = 63536
     grey = read(dicom(PixelData=stored.tobytes(), **padding), LIMITS).planes[0].grey
@@ -294,7 +295,7 @@ def test_a_syntax_that_nothing_free_reads_has_its_own_code(syntax: str) -> None:
     made.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
     made["PixelData"].VR = "OB"
     made["PixelData"].is_undefined_length = True
-    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.TransferSyntaxUID = UID(syntax)
     fault = refused(saved(made, implicit_vr=False, little_endian=True))
     assert fault.code == "unsupported_transfer_syntax"
     assert "1.2.3.99" not in str(fault)
