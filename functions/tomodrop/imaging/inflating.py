@@ -1,6 +1,7 @@
 """Decompress what may be a bomb: never more than a bound, and in pieces."""
 
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +11,7 @@ from tomodrop.imaging.refusals import check_inflation, damaged
 from tomodrop.imaging.volume import Grey
 
 _PIECE = 1 << 20
+_FED = 1 << 16
 _RAW_DEFLATE = -zlib.MAX_WBITS
 _GZIP = zlib.MAX_WBITS | 16
 
@@ -22,18 +24,10 @@ def inflate_raw(compressed: bytes, limits: Limits) -> bytes:
     UploadRejected
         `too_large_decoded`, `decompression_bomb` or `damaged_image`
     """
-    inflater, found = zlib.decompressobj(_RAW_DEFLATE), BytesIO()
-    rest = compressed
-    try:
-        while not inflater.eof:
-            piece = inflater.decompress(rest, _PIECE)
-            rest = inflater.unconsumed_tail
-            if not piece and not rest:
-                break  # cut off, or a stream without its end, which some devices write
-            found.write(piece)
-            check_inflation(len(compressed), found.tell(), limits)
-    except zlib.error:
-        raise damaged("file") from None
+    found = BytesIO()
+    for piece in _pieces(compressed, _RAW_DEFLATE):
+        found.write(piece)
+        check_inflation(len(compressed), found.tell(), limits)
     return found.getvalue()
 
 
@@ -46,20 +40,32 @@ def gunzip(compressed: bytes, size: int) -> Grey:
         `damaged_image`: there are fewer, or the check sum of a member is wrong.
     """
     found = np.empty(size, np.uint8)
-    filled, rest = 0, compressed
-    try:
-        while filled < size and rest:
-            inflater = zlib.decompressobj(_GZIP)
-            while filled < size and not inflater.eof:
-                piece = inflater.decompress(rest, min(_PIECE, size - filled))
+    filled = 0
+    for piece in _pieces(compressed, _GZIP):
+        part = np.frombuffer(piece, np.uint8)[: size - filled]
+        found[filled : filled + len(part)] = part
+        filled += len(part)
+        if filled == size:
+            return found
+    raise damaged("file")
+
+
+def _pieces(compressed: bytes, kind: int) -> Iterator[bytes]:
+    """What a stream, or several in a row, inflates to, in pieces of bounded size.
+
+    zlib copies what it is given and has not used, so it is given little at a time.
+    """
+    inflater = zlib.decompressobj(kind)
+    for start in range(0, len(compressed), _FED):
+        rest = compressed[start : start + _FED]
+        try:
+            while rest:
+                yield inflater.decompress(rest, _PIECE)
                 rest = inflater.unconsumed_tail
-                if not piece and not rest and not inflater.eof:
-                    break
-                found[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
-                filled += len(piece)
-            rest = inflater.unused_data.lstrip(b"\0") if inflater.eof else b""
-    except zlib.error:
-        raise damaged("file") from None
-    if filled < size:
-        raise damaged("file")
-    return found
+                if inflater.eof:
+                    rest = inflater.unused_data.lstrip(b"\0")
+                    inflater = zlib.decompressobj(kind)
+        except zlib.error:
+            raise damaged("file") from None
+    while piece := inflater.decompress(b"", _PIECE):
+        yield piece

@@ -49,6 +49,11 @@ def normalise(
     ]
 
 
+def warm_up() -> None:
+    """Have Pillow load what it loads on first use: a process that forks wants it done once."""
+    Image.init()
+
+
 def _processing(volume: Volume, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     made = volume.processing | {"normaliser": NORMALISER, "image_shape": list(image_shape)}
     if not volume.left_out:
