@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from pydicom.dataset import Dataset
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.dicom_values import group, number, numbers
-from tomodrop.imaging.orientation import Orientation
+from tomodrop.imaging.orientation import Orientation, dot
 
 # Gantries tilt by up to 30 degrees.
 _MOST_TILT_DEGREES = 40.0
@@ -58,6 +57,6 @@ def geometry_of(dataset: Dataset, frame: int) -> Geometry:
 def _position_mm(dataset: Dataset, frame: int, orientation: Orientation | None) -> float | None:
     corner = numbers(group(dataset, frame, "PlanePositionSequence"), "ImagePositionPatient", 3)
     if corner and orientation:
-        return round(float(orientation.normal @ np.array(corner)), 3)
+        return round(dot(orientation.normal, (corner[0], corner[1], corner[2])), 3)
     location = number(dataset, "SliceLocation") if frame == 0 else None
     return None if location is None else round(location, 3)

@@ -1,9 +1,9 @@
 """Values of DICOM attributes, read so that a broken one counts as absent."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from pydicom.dataset import Dataset
 
 
@@ -24,7 +24,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
         parsed = tuple(float(one) for one in listed)
     except (TypeError, ValueError):
         return None
-    return parsed if len(parsed) == count and np.isfinite(parsed).all() else None
+    return parsed if len(parsed) == count and all(map(math.isfinite, parsed)) else None
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:

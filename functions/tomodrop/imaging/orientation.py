@@ -5,14 +5,20 @@ Directions are DICOM's: x grows to the patient's left, y to the back, z to the h
 C.7.6.2.1.1).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+Vector = tuple[float, float, float]
 # Orthogonal unit vectors, but for what rounding to six digits leaves.
 _INEXACT = 0.02
+
+
+def dot(one: Vector, other: Vector) -> float:
+    """The scalar product; for three numbers this is faster than numpy."""
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
 
 
 @dataclass(frozen=True)
@@ -31,32 +37,28 @@ class Turn:
 
 @dataclass(frozen=True)
 class Orientation:
-    """Where a plane's rows and columns run: `along_row`, `along_column` are unit vectors."""
+    """Where a plane's rows and columns run, and a normal that points to the head: unit vectors."""
 
-    along_row: tuple[float, float, float]
-    along_column: tuple[float, float, float]
+    along_row: Vector
+    along_column: Vector
+    normal: Vector
 
     @classmethod
     def of(cls, cosines: tuple[float, ...]) -> "Orientation | None":
         """From ImageOrientationPatient; None where the six numbers are no two directions."""
-        row, column = np.array(cosines[:3]), np.array(cosines[3:])
-        lengths = np.abs(np.array([row @ row, column @ column]) - 1.0)
-        if lengths.max() > _INEXACT or abs(row @ column) > _INEXACT:
+        a, b, c, d, e, f = cosines
+        row, column = (a, b, c), (d, e, f)
+        errors = (dot(row, row) - 1.0, dot(column, column) - 1.0, dot(row, column))
+        if max(map(abs, errors)) > _INEXACT:
             return None
-        (a, b, c), (d, e, f) = row.tolist(), column.tolist()
-        return cls((a, b, c), (d, e, f))
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """A unit vector across the plane, towards the head."""
-        across = np.cross(self.along_row, self.along_column)
-        unit: NDArray[np.float64] = across / np.linalg.norm(across)
-        return -unit if unit[2] < 0 else unit
+        across = (b * f - c * e, c * d - a * f, a * e - b * d)
+        length = math.copysign(math.sqrt(dot(across, across)), across[2])
+        return cls(row, column, (across[0] / length, across[1] / length, across[2] / length))
 
     @property
     def tilt_degrees(self) -> float:
         """Between the plane and an axial one: 0 to 90."""
-        return float(np.degrees(np.arccos(min(1.0, float(self.normal[2])))))
+        return math.degrees(math.acos(min(1.0, self.normal[2])))
 
     @property
     def turn(self) -> Turn:
