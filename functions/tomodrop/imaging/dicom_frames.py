@@ -29,7 +29,7 @@ REASONS = {
 @dataclass(frozen=True)
 class Frame:
     """One frame, still encoded. `label` names it by position; `series` and `image` tell it from
-    others and go no further.
+    others and go no further. `size`: height and width in pixels.
     """
 
     dataset: FileDataset
@@ -39,11 +39,7 @@ class Frame:
     image: str
     instance: int
     geometry: Geometry
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return whole(self.dataset, "Rows"), whole(self.dataset, "Columns")
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,7 @@ def _frame(dataset: FileDataset, number: int, label: str) -> Frame:
         image=word(dataset, "SOPInstanceUID"),
         instance=whole(dataset, "InstanceNumber"),
         geometry=geometry_of(dataset, number),
+        size=(whole(dataset, "Rows"), whole(dataset, "Columns")),
     )
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+_SHARED, _PER_FRAME = Tag(0x5200, 0x9229), Tag(0x5200, 0x9230)
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
@@ -57,6 +60,8 @@ def group(dataset: Dataset, number: int, sequence: str) -> Dataset:
     """Where a frame's attributes of a functional group are: its own item, the shared one, or, in
     what has no such groups, the data set itself (DICOM PS3.3 C.7.6.16).
     """
+    if not (_PER_FRAME in dataset or _SHARED in dataset):
+        return dataset
     per_frame = value(dataset, "PerFrameFunctionalGroupsSequence") or ()
     shared = value(dataset, "SharedFunctionalGroupsSequence") or ()
     for holder in (*per_frame[number : number + 1], *shared[:1]):

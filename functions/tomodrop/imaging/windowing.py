@@ -45,6 +45,9 @@ class Scale:
         return f"level {limits.window_level_hu:g} HU, width {limits.window_width_hu:g} HU"
 
 
+_EIGHT_BIT = Scale(is_hounsfield=False)
+
+
 def sample_of(plane: Samples) -> Samples:
     """Some samples of a plane, its smallest and its largest among them."""
     return np.concatenate([thumbnail(plane).ravel(), [plane.min(), plane.max()]]).astype(
@@ -101,6 +104,8 @@ def _of_range(low: float, high: float) -> Scale:
 def to_grey(samples: Samples, scale: Scale, limits: Limits) -> Grey:
     """8-bit greys of samples of any type; what is no number becomes black."""
     gain, bias = _gain(scale, limits)
+    if samples.dtype == np.uint8 and scale == _EIGHT_BIT:
+        return samples
     if samples.dtype.kind in "iu" and samples.dtype.itemsize <= 2:
         native = samples.dtype.newbyteorder("=")
         table = _table(native.char, gain, bias, scale.padding, inverted=scale.inverted)
