@@ -45,6 +45,7 @@ SYNTAXES = {
     uid.HTJ2KLosslessRPCL: Syntax("HTJ2K Lossless RPCL"),
     uid.HTJ2K: Syntax("HTJ2K", is_lossy=True),
 }
+_NOT_ERRORS = (GeneratorExit, KeyboardInterrupt, SystemExit)
 # The decoders' libraries are loaded here, before any upload is looked at.
 _DECODERS = {syntax: get_decoder(syntax) for syntax in SYNTAXES}
 _J2K_START, _JPEG_START = b"\xff\x4f\xff\x51", b"\xff\xd8"
@@ -115,9 +116,9 @@ def frames(dataset: Dataset) -> Iterator[NDArray[Any]]:
     syntax = SYNTAXES[uid.UID(str(dataset.file_meta.TransferSyntaxUID))]
     try:
         yield from _decoded(dataset, count, syntax.plugin)
-    except MemoryError:
+    except (MemoryError, *_NOT_ERRORS):
         raise
-    except Exception:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
+    except BaseException:  # noqa: BLE001 - a panic of Rust code, as pylibjpeg-rle's, is no Exception
         raise damaged("image") from None
 
 

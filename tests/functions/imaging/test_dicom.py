@@ -319,6 +319,20 @@ def test_damaged_codestreams_are_refused() -> None:
             assert refused(body[:cut]).code == "damaged_image"
 
 
+def test_a_panic_of_rust_code_is_a_refusal() -> None:
+    """It derives from BaseException. Here the length of a run in the data is one too much."""
+    runs = bytes([129, 0]) * (CT.size // 128) + bytes([129, 0]) * 3
+    made = dataset(CT)
+    segments = (2).to_bytes(4, "little") + b"".join(
+        offset.to_bytes(4, "little") for offset in (64, 64 + len(runs))
+    )
+    made.PixelData = pydicom.encaps.encapsulate([segments.ljust(64, b"\0") + runs * 2])
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    made.file_meta.TransferSyntaxUID = RLELossless
+    assert refused(saved(made)).code == "damaged_image"
+
+
 def test_a_deflated_bomb_is_refused_before_it_grows() -> None:
     body = recoded(DeflatedExplicitVRLittleEndian)
     meta = body[: 132 + 12 + int.from_bytes(body[140:144], "little")]
