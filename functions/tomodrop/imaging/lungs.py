@@ -19,8 +19,8 @@ _CORNERS = 3
 # Of the body's area. The smallest share in 1,733 slices of the SARS-CoV-2 CT-scan set is 0.026.
 LEAST_LUNG = 0.02
 _AIR_HU = -400.0
-# Thinner than lung: gas in the bowel or the windpipe.
-_GAS_HU = -980.0
+# Thinner than lung: gas in the bowel or the windpipe, air between the body and the table.
+_GAS_HU = -950.0
 
 
 @dataclass(frozen=True)
