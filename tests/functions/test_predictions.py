@@ -19,6 +19,7 @@ from tests.functions.builders import (
     rejection_of,
     source,
 )
+from tomodrop.imaging.version import NORMALISER
 from tomodrop.predictions import BatchReference, ModelReference, Result, predicted, schema
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
@@ -89,7 +90,7 @@ def test_a_prediction_says_everything() -> None:
         "model": {
             "name": "tomodrop-train-20261101T030000Z",
             "training_job": "tomodrop-train-20261101T030000Z",
-            "normaliser": "1",
+            "normaliser": NORMALISER,
             "metrics": {"validation:accuracy": 0.9},
         },
         "processing": {"format": "PNG", "image_shape": [3, 64, 64]},
