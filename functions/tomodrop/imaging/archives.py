@@ -22,7 +22,7 @@ from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.nifti import read_nifti
 from tomodrop.imaging.picture_volume import volume_of as picture_volume
 from tomodrop.imaging.pictures import Picture, decode
-from tomodrop.imaging.refusals import CHECK_AND_REPEAT, check_inflation, damaged
+from tomodrop.imaging.refusals import CHECK_AND_REPEAT, check_inflation, damaged, too_large_decoded
 from tomodrop.imaging.volume import Volume
 
 _READ_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -32,6 +32,8 @@ _NIFTIS = (Format.NIFTI, Format.NIFTI_GZ)
 _JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 _PLAIN_ZIP = "Make a plain zip of one folder that holds the image files."
 _ENCRYPTED = 0x1
+# What costs not only the file that has it.
+_OF_THE_WHOLE = frozenset({"nested_archive", "decompression_bomb", "too_large_decoded"})
 
 
 @dataclass
@@ -43,6 +45,13 @@ class _Found:
     pictures: list[tuple[str, str, Picture]] = field(default_factory=list)
     refused: list[tuple[str, UploadRejected]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    held_bytes: int = 0
+
+    def hold(self, size: int, limits: Limits) -> None:
+        """Count pixels that are kept: each file may be small and decompress to much."""
+        self.held_bytes += size
+        if self.held_bytes > limits.max_decoded_bytes:
+            raise too_large_decoded(limits)
 
 
 def read_archive(body: bytes, limits: Limits) -> Volume:
@@ -118,7 +127,7 @@ def _sorted(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], limits: Li
         try:
             _sort(_content(archive, member), member.filename, label, found, limits)
         except UploadRejected as fault:
-            if fault.code == "nested_archive":
+            if fault.code in _OF_THE_WHOLE:
                 raise
             found.refused.append((label, fault))
         except MemoryError:
@@ -143,12 +152,16 @@ def _sort(content: bytes, name: str, label: str, found: _Found, limits: Limits) 
         )
     if kind is Format.DICOM:
         made = frames_of(content, limits, label)
+        if made.frames:
+            found.hold(len(made.frames[0].dataset.PixelData), limits)
         found.frames += made.frames
         found.refused += made.refused
     elif kind in _NIFTIS:
         found.niftis.append((label, content))
     elif kind in PICTURES:
-        found.pictures.append((label, name, decode(content, limits)))
+        picture = decode(content, limits)
+        found.hold(sum(page.nbytes for page in picture.pages), limits)
+        found.pictures.append((label, name, picture))
     else:
         found.other.append(f"{label}: no image of a format that is read")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tests.functions.imaging.inputs import (
     LIMITS,
@@ -21,7 +22,7 @@ from tests.functions.imaging.inputs import (
     volume,
     zipped,
 )
-from tests.functions.imaging.test_dicom import CORONAL, refused, warned
+from tests.functions.imaging.test_dicom import CORONAL, CT, recoded, refused, warned
 from tests.functions.imaging.test_nifti import DISPLAY, IN_FILE
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.reading import read
@@ -206,3 +207,13 @@ def test_a_tilted_series_stays_one_though_its_cosines_are_rounded_apart() -> Non
     made = read(zipped(files), LIMITS)
     assert_same(made, ORDERED)
     assert warned(made, "Tilted")
+
+
+def test_many_small_files_may_not_decompress_to_much() -> None:
+    black = picture(np.zeros((1024, 1024), np.uint8), "PNG")
+    pictures = {str(place): black for place in range(9)}
+    files = {str(z): recoded(DeflatedExplicitVRLittleEndian) for z in range(9)}
+    assert len(zipped(pictures)) < 50_000
+    assert refused(zipped(pictures), Limits(max_decoded_bytes=8 << 20)).code == "too_large_decoded"
+    held = Limits(max_decoded_bytes=8 * CT.size * 2)
+    assert refused(zipped(files), held).code == "too_large_decoded"

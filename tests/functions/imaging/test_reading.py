@@ -174,7 +174,7 @@ SMALL = Limits(max_decoded_bytes=8 << 20, free_bytes=1 << 20)
 WHOLE = [*SAME_SLICE.values(), enhanced([1.0, 2.0]), zipped({"a": at(1), "b": at(2)})]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(WHOLE), st.data())
 def test_whatever_is_damaged_a_volume_or_a_refusal_comes_of_it(
     body: bytes, data: st.DataObject
@@ -188,6 +188,7 @@ def test_whatever_is_damaged_a_volume_or_a_refusal_comes_of_it(
     outcome(bytes(damaged[:cut]))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([body[:140] for body in WHOLE] + [b""]))
 def test_whatever_the_bytes_a_volume_or_a_refusal_comes_of_them(body: bytes, start: bytes) -> None:
     outcome(start + body)
