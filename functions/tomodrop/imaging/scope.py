@@ -17,7 +17,7 @@ from tomodrop.imaging.lungs import LEAST_LUNG, Look
 
 _SAMPLED_PX = 96
 # Differences between the channels of one pixel, of 255. JPEG gives greys up to some 20.
-_TINTED, _COLOURED = 24, 64
+_TINTED, _COLOURED = 24, 48
 # A frame, an arrow or a text may be coloured in the picture of a slice.
 _LEAST_TINTED_SHARE, _LEAST_COLOURED_SHARE = 0.02, 0.1
 # Of 1,733 CT slices the bright class has means from 210 to 253, the dark one from 66 to 135, and
