@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    HTJ2K,
     UID,
     DeflatedExplicitVRLittleEndian,
     EnhancedSRStorage,
     ExplicitVRBigEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGExtended12Bit,
@@ -388,6 +392,20 @@ def test_a_real_image_is_the_same_in_every_lossless_syntax() -> None:
     assert len(paths) == 9
     greys = {read(path.read_bytes(), LIMITS).planes[0].grey.tobytes() for path in paths}
     assert len(greys) == 1
+
+
+@pytest.mark.parametrize("syntax", [HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL])
+def test_htj2k_is_read_too(syntax: UID) -> None:
+    """Nothing here writes it: `phantom.jhc` was made once by imagecodecs 2026.3.6 (OpenJPH)."""
+    made = dataset(CT)
+    codestream = Path(__file__).with_name("phantom.jhc").read_bytes()
+    made.PixelData = pydicom.encaps.encapsulate([codestream])
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    made.file_meta.TransferSyntaxUID = syntax
+    found = read(saved(made), LIMITS)
+    assert_same(found, CT[None])
+    assert warned(found, "Lossy") == (syntax == HTJ2K)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
