@@ -20,7 +20,10 @@ from pydicom.uid import (
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     MRImageStorage,
     RLELossless,
@@ -39,6 +42,7 @@ from tests.functions.imaging.inputs import (
     grey_of,
     item,
     phantom,
+    picture,
     real,
     saved,
 )
@@ -394,18 +398,45 @@ def test_a_real_image_is_the_same_in_every_lossless_syntax() -> None:
     assert len(greys) == 1
 
 
-@pytest.mark.parametrize("syntax", [HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL])
-def test_htj2k_is_read_too(syntax: UID) -> None:
-    """Nothing here writes it: `phantom.jhc` was made once by imagecodecs 2026.3.6 (OpenJPH)."""
-    made = dataset(CT)
-    codestream = Path(__file__).with_name("phantom.jhc").read_bytes()
+def encapsulated(codestream: bytes, syntax: UID, **attributes: Any) -> bytes:
+    made = dataset(CT, **attributes)
     made.PixelData = pydicom.encaps.encapsulate([codestream])
     made["PixelData"].VR = "OB"
     made["PixelData"].is_undefined_length = True
     made.file_meta.TransferSyntaxUID = syntax
-    found = read(saved(made), LIMITS)
+    return saved(made)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name"),
+    [
+        (HTJ2K, "phantom.jhc"),
+        (HTJ2KLossless, "phantom.jhc"),
+        (HTJ2KLosslessRPCL, "phantom.jhc"),
+        (JPEGLossless, "phantom.ljpg"),
+        (JPEGLosslessSV1, "phantom.ljpg"),
+    ],
+)
+def test_what_nothing_here_writes_is_read_too(syntax: UID, name: str) -> None:
+    """The codestreams were made once by imagecodecs 2026.3.6 (OpenJPH, liblj92)."""
+    found = read(encapsulated(Path(__file__).with_name(name).read_bytes(), syntax), LIMITS)
     assert_same(found, CT[None])
     assert warned(found, "Lossy") == (syntax == HTJ2K)
+
+
+def test_jpeg_baseline_is_read_with_a_warning() -> None:
+    body = encapsulated(
+        picture(grey_of(CT), "JPEG", quality=100),
+        JPEGBaseline8Bit,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        RescaleSlope=1500 / 255,
+        RescaleIntercept=-1350,
+    )
+    made = read(body, LIMITS)
+    assert_same(made, CT[None], most=30)
+    assert warned(made, "Lossy")
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
