@@ -20,6 +20,7 @@ from tests.functions.builders import (
     source,
 )
 from tomodrop.answers import Answer
+from tomodrop.imaging.version import NORMALISER
 from tomodrop.predictions import BatchReference, ModelReference, Result, Rules, predicted, schema
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
@@ -90,7 +91,7 @@ def test_a_prediction_says_everything() -> None:
         "model": {
             "name": "tomodrop-train-20261101T030000Z",
             "training_job": "tomodrop-train-20261101T030000Z",
-            "normaliser": "1",
+            "normaliser": NORMALISER,
             "metrics": {"validation:accuracy": 0.9},
         },
         "processing": {"format": "PNG", "image_shape": [3, 64, 64]},
