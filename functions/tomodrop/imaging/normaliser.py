@@ -6,16 +6,19 @@ pad with black to a centred square → resize (bilinear with antialiasing) to th
 them as EXIF says.
 """
 
+import contextlib
 import io
 from typing import Any
 
 from PIL import Image
 
+from tomodrop.errors import UploadRejected
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.reading import read
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.imaging.volume import Plane, Volume
+from tomodrop.imaging.warming import samples
 
 # Level 1 encodes 3.6 times faster than the default at the same size for such slices.
 _PNG_COMPRESSION = 1
@@ -50,8 +53,14 @@ def normalise(
 
 
 def warm_up() -> None:
-    """Have Pillow load what it loads on first use: a process that forks wants it done once."""
+    """Have libraries load what they load on first use, and the interpreter see the way once.
+
+    A process that forks for every upload calls it, lest each child does the same anew.
+    """
     Image.init()
+    for sample in samples():
+        with contextlib.suppress(UploadRejected):
+            normalise(sample, (3, 224, 224))
 
 
 def _processing(volume: Volume, image_shape: tuple[int, int, int]) -> dict[str, Any]:
