@@ -36,7 +36,7 @@ help: ## List the commands
 
 RUN_REQUIREMENTS := local/requirements.txt training/requirements.txt \
   training/requirements-serve.txt \
-  functions/requirements.txt functions/requirements-imaging.txt
+  functions/requirements.txt functions/requirements-imaging.txt functions/requirements-reading.txt
 
 setup: $(VENV)/.holds-us ## Make .venv with all that running needs
 

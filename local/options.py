@@ -19,8 +19,10 @@ LOCAL_DEFAULTS: Mapping[str, str] = {
     "IntakeMaximumConcurrency": "2",
     "OverdueMinutes": "2",  # what got lost goes round again soon
     "MaxConcurrentTransforms": "2",
-    # The algorithm in training/ runs here, so jobs and models say that and not the built-in's name.
+    # The algorithm in training/ runs here, so jobs and models say that and not the built-in's name,
+    # and its answers tell all they can.
     "AlgorithmImage": "123456789012.dkr.ecr.us-east-1.amazonaws.com/tomodrop-algorithm:latest",
+    "AnswerDetail": "verbose",
 }
 
 LABELLED_DEPTH = 3

@@ -1,9 +1,11 @@
 """What a transform job answered: outputs matched to slices by id, never by position."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from tomodrop import keys, objects
 from tomodrop.clients import THREADS, App
@@ -14,22 +16,54 @@ from tomodrop.keys import JobName
 _SUM_TOLERANCE = 1e-2
 
 
-def parse_answer(body: bytes, class_count: int) -> list[float]:
-    """Class probabilities in one output: `{"prediction": [p0, p1, …]}`, newlines around it or not.
+@dataclass(frozen=True)
+class Answer:
+    """What the model said of one slice, by class in the model's order.
 
-    The bare list that the built-in gives in real time is read as well.
+    `calibrated` and `typicality` (the share of held-out slices that are less typical, 0…1) come in
+    verbose answers, of models that have them.
+    """
+
+    probabilities: tuple[float, ...]
+    calibrated: tuple[float, ...] | None = None
+    typicality: float | None = None
+
+    @property
+    def best(self) -> tuple[float, ...]:
+        """The probabilities to go by: the calibrated ones, if there are any."""
+        return self.calibrated or self.probabilities
+
+
+def parse_answer(body: bytes, classes: Sequence[str]) -> Answer:
+    """One output: `{"prediction": [p0, p1, …]}`, newlines around it or not.
+
+    The bare list that the built-in gives in real time is read as well, and so are the further
+    fields of a verbose answer: `calibrated`, `classes` and `typicality`.
 
     Raises
     ------
     AnswerError
-        Empty, not JSON, another class count, or numbers that are no probabilities.
+        Empty, not JSON, other classes or another count of them, or numbers that are no
+        probabilities.
     """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         # ValueError: no JSON, no text, or a number of more digits than Python reads.
         raise AnswerError("the output is empty, cut off, or not one JSON value") from None
-    values = answer.get("prediction") if isinstance(answer, dict) else answer
+    fields: dict[str, Any] = answer if isinstance(answer, dict) else {"prediction": answer}
+    if fields.get("classes") not in (None, list(classes)):
+        # Said of no class by name: what stands there is not ours.
+        raise AnswerError("the output is of a model with other classes, or in another order")
+    calibrated = fields.get("calibrated")
+    return Answer(
+        _distribution(fields.get("prediction"), len(classes)),
+        None if calibrated is None else _distribution(calibrated, len(classes)),
+        _typicality(fields.get("typicality")),
+    )
+
+
+def _distribution(values: object, class_count: int) -> tuple[float, ...]:
     if not isinstance(values, list) or len(values) != class_count:
         message = f"the output is no list of {class_count} probabilities"
         raise AnswerError(message)
@@ -37,7 +71,15 @@ def parse_answer(body: bytes, class_count: int) -> list[float]:
         raise AnswerError("the output holds something that is no probability")
     if abs(sum(values) - 1) > _SUM_TOLERANCE:
         raise AnswerError("the probabilities do not sum to 1")
-    return [min(max(float(value), 0.0), 1.0) for value in values]
+    return tuple(min(max(float(value), 0.0), 1.0) for value in values)
+
+
+def _typicality(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not _is_probability(value):
+        raise AnswerError("the output's typicality is no share from 0 to 1")
+    return min(max(float(value), 0.0), 1.0)
 
 
 def _is_probability(value: object) -> bool:
@@ -50,9 +92,9 @@ def _is_probability(value: object) -> bool:
 
 
 def read_answers(
-    app: App, job: JobName, class_count: int, wanted: Iterable[str]
-) -> dict[str, list[float]]:
-    """Probabilities by slice id, for every wanted slice that has a readable output."""
+    app: App, job: JobName, classes: Sequence[str], wanted: Iterable[str]
+) -> dict[str, Answer]:
+    """Answers by slice id, for every wanted slice that has a readable output."""
     work = app.settings.work_bucket
     asked = set(wanted)
     found = {
@@ -60,14 +102,14 @@ def read_answers(
         for key in objects.keys_under(app.s3, work, keys.job_outputs(job))
         if keys.slice_of_output(key) in asked
     }
-    read = partial(_read_answer, app, class_count)
+    read = partial(_read_answer, app, classes)
     with ThreadPoolExecutor(THREADS) as pool:
         answers = dict(zip(found, pool.map(read, found.values()), strict=True))
     return {slice_id: answer for slice_id, answer in answers.items() if answer is not None}
 
 
-def _read_answer(app: App, class_count: int, key: str) -> list[float] | None:
+def _read_answer(app: App, classes: Sequence[str], key: str) -> Answer | None:
     try:
-        return parse_answer(objects.read(app.s3, app.settings.work_bucket, key), class_count)
+        return parse_answer(objects.read(app.s3, app.settings.work_bucket, key), classes)
     except AnswerError:
         return None

@@ -17,6 +17,7 @@ from tomodrop.predictions import (
     ModelReference,
     Rejection,
     Result,
+    Rules,
     predicted,
     rejected,
 )
@@ -74,7 +75,7 @@ def _results(
     app: App, job: JobName, model: LiveModel, uploads: dict[str, list[IndexLine]]
 ) -> dict[str, Result]:
     wanted = [line.slice_id for slices in uploads.values() for line in slices]
-    answers = read_answers(app, job, len(model.classes), wanted)
+    answers = read_answers(app, job, model.classes, wanted)
     reference = ModelReference(
         name=model.model_name,
         training_job=model.training_job,
@@ -82,6 +83,7 @@ def _results(
         metrics=model.metrics,
     )
     batch = BatchReference(id=job.batch, job=str(job))
+    rules = Rules(app.settings.volume_top_share, app.settings.minimum_typicality)
     return {
         upload: predicted(
             slices,
@@ -89,7 +91,7 @@ def _results(
             list(model.classes),
             reference,
             batch,
-            app.settings.volume_top_share,
+            rules,
         )
         for upload, slices in uploads.items()
         if all(line.slice_id in answers for line in slices)

@@ -25,6 +25,7 @@ SECTION_TEXT = 20
 CAPTION_HEIGHT = 46
 HEADER_HEIGHT = 128
 SECTION_HEIGHT = 44
+MARK = "atypical"
 PAPER, INK, FAINT, WARNING = "#ffffff", "#1b1b1b", "#6a6a6a", "#a32a00"
 # Okabe and Ito's palette: told apart with any kind of colour vision. Classes beyond it go round.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7a00")
@@ -34,12 +35,16 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True)
 class Tile:
-    """One predicted slice: where its picture lies, the label, its probability, the file's name."""
+    """One predicted slice: where its picture lies, the label, its probability, the file's name.
+
+    What the model has not seen the like of is marked as `atypical`.
+    """
 
     key: str
     label: str
     probability: float
     caption: str
+    atypical: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,11 +177,20 @@ def _draw_tile(
     draw.rectangle((x, y, x + side - 1, y + side - 1), fill=colour)
     with Image.open(BytesIO(picture)) as image:
         sheet.paste(image.convert("RGB").resize((TILE, TILE)), (x + FRAME, y + FRAME))
+    if tile.atypical:
+        _draw_mark(draw, (x + FRAME, y + FRAME))
     share = percent(tile.probability)
     share_width = int(_font(TEXT).getlength(f" {share}"))
     label = _fit(tile.label, _font(TEXT), side - share_width)
     draw.text((x, y + side + 4), f"{label} {share}", colour, _font(TEXT))
     draw.text((x, y + side + 24), _fit(tile.caption, _font(TEXT), side), FAINT, _font(TEXT))
+
+
+def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int]) -> None:
+    font = _font(TEXT)
+    width = int(font.getlength(MARK)) + 8
+    draw.rectangle((*corner, corner[0] + width, corner[1] + TEXT + 6), fill=WARNING)
+    draw.text((corner[0] + 4, corner[1] + 2), MARK, PAPER, font)
 
 
 def percent(probability: float) -> str:

@@ -1,5 +1,6 @@
 """The sandbox of a function's process, made from its settings: intake's part of the composition."""
 
+import math
 from functools import cache
 
 from tomodrop.clients import app
@@ -12,6 +13,8 @@ from tomodrop.settings import Settings
 def sandbox_of(settings: Settings) -> Sandbox:
     """A sandbox for uploads as these settings want them. It starts with its first use."""
     limits = Limits(
+        # A strip is padded to the square of its longer side, so that square is bounded too.
+        max_side_px=math.isqrt(settings.max_pixels_per_slice),
         max_pixels_per_plane=settings.max_pixels_per_slice,
         max_planes=settings.max_slices_per_upload,
         window_level_hu=settings.lung_window_level_hu,

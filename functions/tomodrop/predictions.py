@@ -4,11 +4,15 @@
 """
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from statistics import median
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from tomodrop.answers import Answer
 from tomodrop.slices import IndexLine, Source
 from tomodrop.volumes import RULE, shows_lung, volume_probabilities
 
@@ -16,6 +20,15 @@ NOTICE = "Research use only. Not a medical device: do not use for diagnosis or t
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Typicality = Annotated[
+    Probability | SkipJsonSchema[None],
+    Field(
+        description="share of held-out slices that are less typical; absent when the model does "
+        "not tell",
+        exclude_if=lambda value: value is None,
+        json_schema_extra=lambda shown: shown.pop("default", None),
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -35,12 +48,17 @@ class ResultSource(_Strict):
 
 
 class Prediction(_Strict):
-    """The most probable class; `index` is its place in the model's classes."""
+    """The most probable class; `index` is its place in the model's classes.
+
+    Probabilities are the calibrated ones where the model has them. `typicality` is the middle one
+    of the slices of a volume.
+    """
 
     label: str
     index: int = Field(ge=0)
     probability: Probability
     probabilities: dict[str, Probability]
+    typicality: Typicality = None
 
 
 class SliceResult(_Strict):
@@ -52,6 +70,7 @@ class SliceResult(_Strict):
         default=True, description="slices without lung do not count for the volume"
     )
     probabilities: dict[str, Probability]
+    typicality: Typicality = None
 
 
 class VolumeReading(_Strict):
@@ -129,21 +148,37 @@ def _result_source(source: Source) -> ResultSource:
     )
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How answers are read: the share of a volume's slices that counts, and what is too atypical.
+
+    A result less typical than `minimum_typicality` carries a warning.
+    """
+
+    top_share: float = 1.0
+    minimum_typicality: float = 0.0
+
+
 def predicted(
     lines: list[IndexLine],
-    probabilities: list[list[float]],
+    answers: list[Answer],
     classes: list[str],
     model: ModelReference,
     batch: BatchReference,
-    top_share: float = 1.0,
+    rules: Rules = Rules(),
 ) -> Result:
-    """The result of one upload from its slices' class probabilities, in the same order.
+    """The result of one upload from the answers for its slices, in the same order.
 
-    An upload of several slices is read by the rule of `volumes.volume_probabilities`.
+    An upload of several slices is read by the rule of `volumes.volume_probabilities`, and is as
+    typical as the middle one of its slices that count.
     """
-    read = volume_probabilities(lines, probabilities, top_share)
+    read = volume_probabilities(lines, [list(answer.best) for answer in answers], rules.top_share)
     index = max(range(len(read.probabilities)), key=read.probabilities.__getitem__)
     is_volume = len(lines) > 1
+    typicality = _typicality(lines, answers)
+    warnings = _warnings(lines)
+    if is_atypical(typicality, rules.minimum_typicality):
+        warnings.append(_say_atypical(typicality, len(lines)))
     return Result(
         status="predicted",
         source=_result_source(lines[0].source),
@@ -152,14 +187,38 @@ def predicted(
             index=index,
             probability=read.probabilities[index],
             probabilities=dict(zip(classes, read.probabilities, strict=True)),
+            typicality=typicality,
         ),
-        slices=_slice_results(lines, probabilities, classes) if is_volume else None,
-        volume=_volume_reading(lines, read.used, top_share) if is_volume else None,
+        slices=_slice_results(lines, answers, classes) if is_volume else None,
+        volume=_volume_reading(lines, read.used, rules.top_share) if is_volume else None,
         model=model,
         processing=lines[0].processing,
         batch=batch,
-        warnings=_warnings(lines),
+        warnings=warnings,
         created_at=datetime.now(UTC),
+    )
+
+
+def _typicality(lines: list[IndexLine], answers: list[Answer]) -> float | None:
+    """The middle one of the slices that count; None when the model does not tell of each."""
+    pairs = list(zip(lines, answers, strict=True))
+    counting = [answer for line, answer in pairs if shows_lung(line)] or answers
+    told = [answer.typicality for answer in counting if answer.typicality is not None]
+    return median(told) if len(told) == len(counting) else None
+
+
+def is_atypical(typicality: float | None, minimum: float) -> TypeGuard[float]:
+    """Whether a typicality is known, and too low."""
+    return typicality is not None and typicality < minimum
+
+
+def _say_atypical(typicality: float, slice_count: int) -> str:
+    what = "this slice" if slice_count == 1 else "the middle one of these slices"
+    share = f"only {typicality * 100:.1f} % of held-out slices are"
+    few = share if typicality else "no held-out slice is"
+    return (
+        f"Atypical: {few} less typical than {what}. The model has not seen the like, and its "
+        "probabilities may mean nothing."
     )
 
 
@@ -184,16 +243,17 @@ def _warnings(lines: list[IndexLine]) -> list[str]:
 
 
 def _slice_results(
-    lines: list[IndexLine], probabilities: list[list[float]], classes: list[str]
+    lines: list[IndexLine], answers: list[Answer], classes: list[str]
 ) -> list[SliceResult]:
     return [
         SliceResult(
             index=line.index,
             position_mm=line.position_mm,
             has_lung=line.has_lung,
-            probabilities=dict(zip(classes, row, strict=True)),
+            probabilities=dict(zip(classes, answer.best, strict=True)),
+            typicality=answer.typicality,
         )
-        for line, row in zip(lines, probabilities, strict=True)
+        for line, answer in zip(lines, answers, strict=True)
     ]
 
 

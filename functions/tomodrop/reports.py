@@ -9,7 +9,7 @@ from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
-from tomodrop.predictions import NOTICE, Prediction, Result
+from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
 from tomodrop.slices import IndexLine
 from tomodrop.volumes import face_of
 
@@ -24,7 +24,7 @@ def write_report(
     """Put `summary.json` into `reports/<batch>/<job>/`, and `contact-sheet.png` of predictions."""
     folder = f"reports/{job.batch}/{job}/"
     bucket = app.settings.predictions_bucket
-    summary = summarise(job, ended, uploads, results)
+    summary = summarise(job, ended, uploads, results, app.settings.minimum_typicality)
     body = json.dumps(summary, indent=2).encode()
     objects.write(app.s3, bucket, f"{folder}summary.json", body, "application/json")
     shown = {upload: found.prediction for upload, found in results.items() if found.prediction}
@@ -38,9 +38,11 @@ def summarise(
     ended: JobEnded,
     uploads: dict[str, list[IndexLine]],
     results: dict[str, Result],
+    minimum_typicality: float,
 ) -> dict[str, Any]:
     """Counts of one job: by label, by reason of rejection, and what waits for another attempt."""
-    labels = Counter(r.prediction.label for r in results.values() if r.prediction)
+    predictions = [r.prediction for r in results.values() if r.prediction]
+    labels = Counter(prediction.label for prediction in predictions)
     codes = Counter(r.rejection.code for r in results.values() if r.rejection)
     return {
         "batch": job.batch,
@@ -51,6 +53,7 @@ def summarise(
         "uploads": len(uploads),
         "slices": sum(map(len, uploads.values())),
         "predicted": dict(sorted(labels.items())),
+        "atypical": sum(is_atypical(p.typicality, minimum_typicality) for p in predictions),
         "rejected": dict(sorted(codes.items())),
         "left_for_next_attempt": len(uploads) - len(results),
         "notice": NOTICE,
@@ -71,6 +74,7 @@ def _draw(
             label=prediction.label,
             probability=prediction.probability,
             caption=PurePosixPath(uploads[upload][0].source.key).name,
+            atypical=is_atypical(prediction.typicality, app.settings.minimum_typicality),
         )
         for upload, prediction in shown.items()
     ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -120,6 +120,8 @@ class Settings(BaseModel):
     transform_instance_type: str
     transform_instance_count: int = Field(ge=1)
     max_concurrent_transforms: int = Field(ge=1, le=16)
+    answer_detail: Literal["plain", "verbose"]
+    minimum_typicality: float = Field(ge=0, le=1)
 
     hyperparameters: Pairs
     extra_hyperparameters: Pairs = ()

@@ -9,13 +9,15 @@ from tomodrop.settings import Settings
 
 # A normalised slice is some ten kB; concurrency x payload may be at most 100 MB.
 _MAX_PAYLOAD_MB = 6
+# The built-in image classification knows the plain form only.
+_ACCEPT = {"plain": "application/jsonlines", "verbose": "application/jsonlines;verbose=1"}
 
 
 def transform_request(settings: Settings, job: JobName, model_name: str) -> dict[str, Any]:
     """The CreateTransformJob request (SageMaker API, "CreateTransformJob").
 
     One image per request (`SplitType` None); `application/jsonlines` is the answer form that the
-    built-in algorithm gives in batch, so `AssembleWith` Line.
+    built-in algorithm gives in batch, so `AssembleWith` Line. Ours tells more when asked to.
     """
     work = settings.work_bucket
     return {
@@ -37,7 +39,7 @@ def transform_request(settings: Settings, job: JobName, model_name: str) -> dict
         },
         "TransformOutput": {
             "S3OutputPath": f"s3://{work}/{keys.job_outputs(job).rstrip('/')}",
-            "Accept": "application/jsonlines",
+            "Accept": _ACCEPT[settings.answer_detail],
             "AssembleWith": "Line",
         },
         "TransformResources": {

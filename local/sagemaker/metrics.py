@@ -33,25 +33,32 @@ def final_metrics(log: Iterable[str], definitions: Sequence[Json], now: float) -
 
 @dataclass(frozen=True)
 class EpochProgress:
-    """How far a training has come, as its log tells it; epochs count from 0 in the log."""
+    """How far a training has come, as its log tells it; epochs count from 0 in the log.
+
+    After the last epoch it may go over the images again, in batches that name no epoch.
+    """
 
     epoch: int | None = None
     finished: int = 0
     batch: int | None = None
     batches: int | None = None
+    sums_up: bool = False
 
     def after(self, line: str) -> "EpochProgress":
         """The progress once this line of the log was read.
 
         The epoch never goes back: at its end a log may name an earlier epoch, the best one.
         """
-        found = EPOCH.search(line)
+        found, batch = EPOCH.search(line), BATCH.search(line)
+        if batch and not found:
+            return replace(
+                self, batch=int(batch.group(1)), batches=int(batch.group(2)), sums_up=True
+            )
         if not found or int(found.group(1)) < (self.epoch or 0):
             return self
         epoch = int(found.group(1))
         if EPOCH_ENDED.search(line):
             return EpochProgress(epoch, max(self.finished, epoch + 1))
-        batch = BATCH.search(line)
         if batch:
             return EpochProgress(epoch, self.finished, int(batch.group(1)), int(batch.group(2)))
         return self if epoch == self.epoch else replace(self, epoch=epoch, batch=None)
@@ -63,7 +70,9 @@ class EpochProgress:
         # Between two epochs the next one is under way, though the log does not say so yet.
         number = min(max(self.epoch, self.finished) + 1, epochs or self.epoch + 1)
         text = f"epoch {number}" + (f" of {epochs}" if epochs else "")
-        if self.batch is not None and self.finished <= self.epoch:
+        if self.sums_up:
+            text += f", summing up batch {self.batch} of {self.batches}"
+        elif self.batch is not None and self.finished <= self.epoch:
             text += f", batch {self.batch} of {self.batches}"
         return text
 

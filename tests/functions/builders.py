@@ -12,6 +12,7 @@ from moto.sagemaker.models import sagemaker_backends
 from PIL import Image
 
 from tomodrop import keys, objects
+from tomodrop.answers import Answer
 from tomodrop.clients import App
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.keys import JobName, slice_id, upload_id
@@ -63,6 +64,8 @@ ENVIRONMENT = {
     "TRANSFORM_INSTANCE_TYPE": "ml.g4dn.xlarge",
     "TRANSFORM_INSTANCE_COUNT": "1",
     "MAX_CONCURRENT_TRANSFORMS": "4",
+    "ANSWER_DETAIL": "plain",
+    "MINIMUM_TYPICALITY": "0.05",
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
     "STARTING_MODEL_KEY": "",
@@ -138,7 +141,7 @@ def prediction_of(of: Source, covid: float = 0.75, slices: int = 1) -> Result:
     """A prediction for an upload."""
     return predicted(
         lines_of(of, slices),
-        [[1 - covid, covid]] * slices,
+        [Answer((1 - covid, covid))] * slices,
         list(CLASSES),
         ModelReference(
             name=MODEL.model_name,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.functions.builders import JOB, lines_of, source
+from tests.functions.builders import CLASSES, JOB, lines_of, source
 from tomodrop import keys, objects
-from tomodrop.answers import parse_answer, read_answers
+from tomodrop.answers import Answer, parse_answer, read_answers
 from tomodrop.clients import App
 from tomodrop.errors import AnswerError
 
@@ -29,13 +29,81 @@ from tomodrop.errors import AnswerError
     ids=range(8),
 )
 def test_an_answer_is_read(body: bytes, answer: list[float]) -> None:
-    found = parse_answer(body, 2)
-    assert found == answer
-    assert all(type(value) is float for value in found)
+    found = parse_answer(body, CLASSES)
+    assert found == Answer(tuple(answer))
+    assert all(type(value) is float for value in found.probabilities)
+    assert found.best == found.probabilities
 
 
 def test_as_many_probabilities_as_classes() -> None:
-    assert parse_answer(b"[0.1, 0.2, 0.3, 0.4]", 4) == [0.1, 0.2, 0.3, 0.4]
+    assert parse_answer(b"[0.1, 0.2, 0.3, 0.4]", "abcd") == Answer((0.1, 0.2, 0.3, 0.4))
+
+
+VERBOSE: dict[str, Any] = {
+    "prediction": [0.25, 0.75],
+    "calibrated": [0.6, 0.4],
+    "classes": ["non_covid", "covid"],
+    "model": "tomodrop-train-20261101T030000Z",
+    "typicality": 0.37,
+}
+
+
+def verbose(**changes: Any) -> bytes:
+    """A verbose answer with fields changed, or with ... left out."""
+    fields = VERBOSE | changes
+    return json.dumps({name: value for name, value in fields.items() if value is not ...}).encode()
+
+
+def test_a_verbose_answer_is_read_and_its_calibrated_probabilities_go_first() -> None:
+    found = parse_answer(verbose() + b"\n", CLASSES)
+    assert found == Answer((0.25, 0.75), (0.6, 0.4), 0.37)
+    assert found.best == (0.6, 0.4)
+
+
+@pytest.mark.parametrize("absent", [..., None])
+def test_what_a_model_does_not_have_is_absent_from_its_verbose_answer(absent: Any) -> None:
+    found = parse_answer(
+        verbose(calibrated=absent, typicality=absent, classes=absent, model=absent), CLASSES
+    )
+    assert found == Answer((0.25, 0.75), None, None)
+
+
+@pytest.mark.parametrize("typicality", [0, 1, 0.0, 1.0, -1e-9, 1 + 1e-9])
+def test_a_typicality_is_a_share(typicality: float) -> None:
+    found = parse_answer(verbose(typicality=typicality), CLASSES).typicality
+    assert found == round(typicality)
+    assert type(found) is float
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prediction": ...}, "no list of 2 probabilities"),
+        ({"prediction": [0.1, 0.1]}, "sum to 1"),
+        ({"calibrated": [0.9, 0.9]}, "sum to 1"),
+        ({"calibrated": [1.0]}, "no list of 2 probabilities"),
+        ({"calibrated": []}, "no list of 2 probabilities"),
+        ({"calibrated": {"covid": 1}}, "no list of 2 probabilities"),
+        ({"calibrated": [1.5, -0.5]}, "no probability"),
+        ({"calibrated": 0.4}, "no list of 2 probabilities"),
+        ({"typicality": 1.5}, "no share"),
+        ({"typicality": -0.5}, "no share"),
+        ({"typicality": float("nan")}, "no share"),
+        ({"typicality": float("inf")}, "no share"),
+        ({"typicality": True}, "no share"),
+        ({"typicality": "0.4"}, "no share"),
+        ({"typicality": [0.4]}, "no share"),
+        ({"classes": ["covid", "non_covid"]}, "other classes"),
+        ({"classes": ["non_covid"]}, "other classes"),
+        ({"classes": "non_covid,covid"}, "other classes"),
+        ({"classes": []}, "other classes"),
+    ],
+)
+def test_a_verbose_answer_that_is_wrong_in_one_field_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(AnswerError, match=said):
+        parse_answer(verbose(**changes), CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +145,7 @@ def test_as_many_probabilities_as_classes() -> None:
 )
 def test_an_output_that_is_no_answer_is_refused(body: bytes) -> None:
     with pytest.raises(AnswerError):
-        parse_answer(body, 2)
+        parse_answer(body, CLASSES)
 
 
 JSON = st.recursive(
@@ -91,7 +159,7 @@ JSON = st.recursive(
 def test_what_is_read_is_always_a_distribution(value: Any, wrapped: bool) -> None:
     body = json.dumps({"prediction": value} if wrapped else value).encode()
     try:
-        answer = parse_answer(body, 2)
+        answer = parse_answer(body, CLASSES).best
     except AnswerError:
         return
     assert len(answer) == 2
@@ -102,8 +170,8 @@ def test_what_is_read_is_always_a_distribution(value: Any, wrapped: bool) -> Non
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda row: sum(row) > 0.1))
 def test_every_softmax_is_read(row: list[float]) -> None:
     shares = [share / sum(row) for share in row]
-    answer = parse_answer(json.dumps({"prediction": shares}).encode(), len(row))
-    assert answer == pytest.approx(shares)
+    answer = parse_answer(json.dumps({"prediction": shares}).encode(), "abcdef"[: len(row)])
+    assert answer.probabilities == pytest.approx(shares)
 
 
 def put(stack: App, name: str, body: bytes) -> None:
@@ -115,25 +183,30 @@ def test_answers_are_matched_by_slice_and_never_by_place(stack: App) -> None:
     first, second = (line.slice_id for line in lines_of(source(), 2))
     put(stack, f"{second}.png.out", b"[0.1, 0.9]")
     put(stack, f"{first}.png.out", b"[0.8, 0.2]")
-    assert read_answers(stack, JOB, 2, [first, second]) == {first: [0.8, 0.2], second: [0.1, 0.9]}
+    assert read_answers(stack, JOB, CLASSES, [first, second]) == {
+        first: Answer((0.8, 0.2)),
+        second: Answer((0.1, 0.9)),
+    }
 
 
 def test_what_has_no_readable_output_has_no_answer(stack: App) -> None:
     good, bad, absent = (line.slice_id for line in lines_of(source(), 3))
     put(stack, f"{good}.png.out", b"[0.8, 0.2]")
     put(stack, f"{bad}.png.out", b"[0.8")
-    assert read_answers(stack, JOB, 2, [good, bad, absent]) == {good: [0.8, 0.2]}
+    assert read_answers(stack, JOB, CLASSES, [good, bad, absent]) == {good: Answer((0.8, 0.2))}
 
 
 def test_outputs_nobody_asked_for_are_not_read(stack: App) -> None:
     wanted, other = (line.slice_id for line in lines_of(source(), 2))
     for name in (f"{wanted}.png.out", f"{other}.png.out", "manifest.json.out", "_SUCCESS"):
         put(stack, name, b"[0.8, 0.2]")
-    assert read_answers(stack, JOB, 2, [wanted]) == {wanted: [0.8, 0.2]}
+    assert read_answers(stack, JOB, CLASSES, [wanted]) == {wanted: Answer((0.8, 0.2))}
 
 
 def test_without_outputs_there_are_no_answers(stack: App) -> None:
-    assert read_answers(stack, JOB, 2, [line.slice_id for line in lines_of(source(), 2)]) == {}
+    assert (
+        read_answers(stack, JOB, CLASSES, [line.slice_id for line in lines_of(source(), 2)]) == {}
+    )
 
 
 def test_outputs_on_every_page_of_the_listing_are_found(
@@ -143,4 +216,4 @@ def test_outputs_on_every_page_of_the_listing_are_found(
     wanted = [line.slice_id for line in lines_of(source(), 12)]
     for slice_id in wanted:
         put(stack, f"{slice_id}.png.out", b"[0.8, 0.2]")
-    assert len(read_answers(stack, JOB, 2, wanted)) == 12
+    assert len(read_answers(stack, JOB, CLASSES, wanted)) == 12

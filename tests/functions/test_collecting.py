@@ -71,6 +71,33 @@ def test_what_is_answered_is_published_and_the_part_is_done(stack: App) -> None:
     assert report(stack)["predicted"] == {"covid": 1, "non_covid": 1}
 
 
+def test_an_atypical_slice_is_answered_with_a_warning(stack: App) -> None:
+    odd, usual = submit(stack, 1, 1)
+    named = b'"classes": ["non_covid", "covid"], "model": "m"'
+    body = b'{"prediction": [0.3, 0.7], "calibrated": [0.6, 0.4], %s, "typicality": %s}\n'
+    put_answers(stack, JOB, odd, body % (named, b"0.049"))
+    put_answers(stack, JOB, usual, body % (named, b"0.05"))
+    assert collect(stack, ENDED) == Collected(predicted=2, rejected=0, retried=0)
+    first, second = (results(stack)[f"predictions/{n}.png.json"] for n in (0, 1))
+    assert first["prediction"] == {
+        "label": "non_covid",
+        "index": 0,
+        "probability": 0.6,
+        "probabilities": {"non_covid": 0.6, "covid": 0.4},
+        "typicality": 0.049,
+    }
+    (warning,) = first["warnings"]
+    assert warning.startswith("Atypical: only 4.9 % of held-out slices are less typical")
+    assert (second["prediction"]["typicality"], second["warnings"]) == (0.05, [])
+    assert report(stack)["atypical"] == 1
+
+
+def test_an_answer_of_other_classes_is_no_answer(stack: App) -> None:
+    (one,) = submit(stack, 1)
+    put_answers(stack, JOB, one, b'{"prediction": [0.3, 0.7], "classes": ["covid", "non_covid"]}')
+    assert collect(stack, ENDED) == Collected(predicted=0, rejected=0, retried=1)
+
+
 def test_a_job_that_failed_is_collected_all_the_same(stack: App) -> None:
     good, bad = submit(stack, 1, 1)
     put_answers(stack, JOB, good, b"[0.9, 0.1]")
@@ -89,6 +116,7 @@ def test_a_job_that_failed_is_collected_all_the_same(stack: App) -> None:
         "uploads": 2,
         "slices": 2,
         "predicted": {"non_covid": 1},
+        "atypical": 0,
         "rejected": {},
         "left_for_next_attempt": 1,
         "notice": "Research use only. Not a medical device: do not use for diagnosis or treatment "

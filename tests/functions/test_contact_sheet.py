@@ -1,13 +1,15 @@
 """The contact sheet: which slices are shown, in which order, and that anything can be drawn."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from tomodrop.contact_sheet import (
     COLOURS,
     MAX_TILES,
+    WARNING,
     Tile,
     choose,
     contact_sheet,
@@ -50,6 +52,18 @@ def test_least_certain_come_first_then_the_surest_of_each_class() -> None:
         ("Most certain: covid", [38, 36, 34]),
         ("Most certain: non_covid", [39, 37, 35]),
     ]
+
+
+def test_what_is_atypical_is_marked() -> None:
+    plain = tile(0, "covid", 0.9)
+    marked = replace(plain, atypical=True)
+    before, after = (draw([one], picture()) for one in (plain, marked))
+    assert before.size == after.size
+    red = ImageColor.getrgb(WARNING)
+    counts = [
+        sum(pixel == red for pixel in sheet.get_flattened_data()) for sheet in (before, after)
+    ]
+    assert counts[1] > counts[0] + 500
 
 
 def test_no_slice_is_shown_twice_and_a_small_batch_is_shown_whole() -> None:

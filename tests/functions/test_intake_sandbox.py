@@ -120,6 +120,7 @@ def test_settings_bound_the_sandbox(settings: Settings) -> None:
     setup = sandbox_of(changed)._setup
     assert setup.bounds == Bounds(memory_mb=77, seconds=4.5)
     assert (setup.limits.max_pixels_per_plane, setup.limits.max_planes) == (5000, 3)
+    assert setup.limits.max_side_px == 70
     assert (setup.limits.window_level_hu, setup.limits.window_width_hu) == (-500.0, 1400.0)
     assert setup.decode == "tomodrop.imaging.normaliser:normalise"
 

@@ -19,7 +19,9 @@ from tests.functions.builders import (
     rejection_of,
     source,
 )
-from tomodrop.predictions import BatchReference, ModelReference, Result, predicted, schema
+from tomodrop.answers import Answer
+from tomodrop.imaging.version import NORMALISER
+from tomodrop.predictions import BatchReference, ModelReference, Result, Rules, predicted, schema
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
 VALIDATOR = jsonschema_rs.validator_for(json.loads(PUBLISHED.read_text()), validate_formats=True)
@@ -89,7 +91,7 @@ def test_a_prediction_says_everything() -> None:
         "model": {
             "name": "tomodrop-train-20261101T030000Z",
             "training_job": "tomodrop-train-20261101T030000Z",
-            "normaliser": "1",
+            "normaliser": NORMALISER,
             "metrics": {"validation:accuracy": 0.9},
         },
         "processing": {"format": "PNG", "image_shape": [3, 64, 64]},
@@ -116,7 +118,7 @@ def test_a_volume_has_the_mean_of_its_slices_and_each_of_them() -> None:
         line.model_copy(update={"position_mm": position, "warnings": ("Lossy.", f"{position}")})
         for line, position in zip(lines_of(source(), 3), (None, 2.5, 5.0), strict=True)
     ]
-    rows = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]
+    rows = [Answer((0.9, 0.1)), Answer((0.2, 0.8)), Answer((0.1, 0.9))]
     result = predicted(lines, rows, list(CLASSES), REFERENCE, BATCH)
     shown = document(result)
     VALIDATOR.validate(shown)
@@ -127,7 +129,7 @@ def test_a_volume_has_the_mean_of_its_slices_and_each_of_them() -> None:
             "index": index,
             "position_mm": position,
             "has_lung": True,
-            "probabilities": {"non_covid": row[0], "covid": row[1]},
+            "probabilities": dict(zip(CLASSES, row.best, strict=True)),
         }
         for index, (position, row) in enumerate(zip((None, 2.5, 5.0), rows, strict=True))
     ]
@@ -139,8 +141,9 @@ def test_a_volume_is_read_by_its_top_slices_with_lung() -> None:
         line.model_copy(update={"has_lung": line.index != 3, "index": line.index + 10})
         for line in lines_of(source(), 5)
     ]
-    rows = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.0, 1.0], [0.1, 0.9]]
-    shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH, top_share=0.5))
+    shares = (0.1, 0.8, 0.4, 1.0, 0.9)
+    rows = [Answer((1 - share, share)) for share in shares]
+    shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH, Rules(top_share=0.5)))
     VALIDATOR.validate(shown)
     assert shown["prediction"]["probability"] == pytest.approx(0.85)
     assert shown["volume"] == {
@@ -155,7 +158,7 @@ def test_a_volume_is_read_by_its_top_slices_with_lung() -> None:
 
 def test_if_no_slice_shows_lung_all_count_and_it_is_said() -> None:
     lines = [line.model_copy(update={"has_lung": False}) for line in lines_of(source(), 2)]
-    rows = [[0.9, 0.1], [0.7, 0.3]]
+    rows = [Answer((0.9, 0.1)), Answer((0.7, 0.3))]
     shown = document(predicted(lines, rows, list(CLASSES), REFERENCE, BATCH))
     assert shown["prediction"]["probability"] == pytest.approx(0.8)
     assert shown["volume"]["slices_used"] == [0, 1]
@@ -165,7 +168,7 @@ def test_if_no_slice_shows_lung_all_count_and_it_is_said() -> None:
 def test_a_picture_of_its_own_counts_whatever_it_shows() -> None:
     (line,) = lines_of(source())
     alone = line.model_copy(update={"has_lung": False})
-    shown = document(predicted([alone], [[0.2, 0.8]], list(CLASSES), REFERENCE, BATCH))
+    shown = document(predicted([alone], [Answer((0.2, 0.8))], list(CLASSES), REFERENCE, BATCH))
     assert shown["warnings"] == []
     assert {"slices", "volume"}.isdisjoint(shown)
 
@@ -182,7 +185,7 @@ def test_of_equal_probabilities_the_first_class_is_named() -> None:
 def test_what_is_unknown_inside_is_null_and_not_left_out() -> None:
     (line,) = lines_of(source())
     line = line.model_copy(update={"processing": {"format": "PNG", "rescale": None}})
-    result = predicted([line], [[0.5, 0.5]], list(CLASSES), REFERENCE, BATCH)
+    result = predicted([line], [Answer((0.5, 0.5))], list(CLASSES), REFERENCE, BATCH)
     assert document(result)["processing"] == {"format": "PNG", "rescale": None}
 
 
@@ -194,14 +197,14 @@ def test_text_is_utf_8_and_readable() -> None:
 
 def test_answers_and_slices_must_be_as_many() -> None:
     with pytest.raises(ValueError, match="zip"):
-        predicted(lines_of(source(), 2), [[0.5, 0.5]], list(CLASSES), REFERENCE, BATCH)
+        predicted(lines_of(source(), 2), [Answer((0.5, 0.5))], list(CLASSES), REFERENCE, BATCH)
     with pytest.raises(ValueError, match="zip"):
-        predicted(lines_of(source()), [[1.0]], list(CLASSES), REFERENCE, BATCH)
+        predicted(lines_of(source()), [Answer((1.0,))], list(CLASSES), REFERENCE, BATCH)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_however_many_slices_the_mean_is_valid(covid: list[float]) -> None:
-    rows = [[1 - share, share] for share in covid]
+    rows = [Answer((1 - share, share), typicality=share) for share in covid]
     result = predicted(lines_of(source(), len(rows)), rows, list(CLASSES), REFERENCE, BATCH)
     VALIDATOR.validate(document(result))
 
@@ -225,6 +228,8 @@ INVALID: dict[str, dict[str, Any]] = {
     "prediction is null": GOOD | {"prediction": None},
     "rejection without a remedy": REJECTED | {"rejection": {"code": "c", "message": "m"}},
     "probability above 1": GOOD | {"prediction": GOOD["prediction"] | {"probability": 1.5}},
+    "typicality above 1": GOOD | {"prediction": GOOD["prediction"] | {"typicality": 1.5}},
+    "typicality is null": GOOD | {"prediction": GOOD["prediction"] | {"typicality": None}},
     "negative index": GOOD | {"prediction": GOOD["prediction"] | {"index": -1}},
     "no time": GOOD | {"created_at": "yesterday"},
     "source without a key": GOOD | {"source": {"bucket": "b"}},

@@ -15,6 +15,7 @@ from tests.functions.interference import Crash, losing_reply, refusing
 from tests.functions.test_training_request import OUR_IMAGE, WHOLE
 from tomodrop import dataset, keys, objects
 from tomodrop.clients import App
+from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import write_live_model
 from tomodrop.retraining import retrain
 from tomodrop.slices import Label, write_lines
@@ -103,7 +104,7 @@ def test_a_training_is_on_record(stack: App) -> None:
     assert record == {
         "training_job": JOB,
         "classes": ["non_covid", "covid"],
-        "normaliser": "1",
+        "normaliser": NORMALISER,
         "image_shape": [3, 64, 64],
         "data_digest": digest,
         "fingerprint": training_fingerprint(stack.settings, digest, len(halves.train)),

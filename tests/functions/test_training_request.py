@@ -8,6 +8,7 @@ import pytest
 
 from tests.functions.builders import ENVIRONMENT
 from tests.functions.test_transform_request import faults
+from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 from tomodrop.training_jobs import (
     hyperparameters,
@@ -79,7 +80,7 @@ WHOLE: dict[str, Any] = {
     "StoppingCondition": {"MaxRuntimeInSeconds": 86_400},
     "Environment": {
         "TOMODROP_CLASSES": '["non_covid", "covid"]',
-        "TOMODROP_NORMALISER": "1",
+        "TOMODROP_NORMALISER": NORMALISER,
         "TOMODROP_DATA_DIGEST": "d" * 64,
     },
 }

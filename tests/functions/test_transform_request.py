@@ -53,6 +53,15 @@ def test_the_whole_request(settings: Settings) -> None:
     }
 
 
+def test_only_a_stack_that_asks_for_more_gets_verbose_answers(settings: Settings) -> None:
+    asked = settings.model_copy(update={"answer_detail": "verbose"})
+    plain, verbose = (transform_request(s, JOB, MODEL_NAME) for s in (settings, asked))
+    assert verbose["TransformOutput"].pop("Accept") == "application/jsonlines;verbose=1"
+    assert plain["TransformOutput"].pop("Accept") == "application/jsonlines"
+    assert plain == verbose
+    assert faults("CreateTransformJob", transform_request(asked, JOB, MODEL_NAME)) == ""
+
+
 @pytest.mark.parametrize("job", [JOB, JobName("a" * 20, JOB.batch, "12345", 10)], ids=str)
 def test_sagemaker_s_model_accepts_it(settings: Settings, job: JobName) -> None:
     request = transform_request(settings, job, MODEL_NAME)

@@ -169,6 +169,12 @@ def test_classes_come_from_the_folders_and_set_wins(inbox: Path, labelled: Path)
     assert parameters["OverdueMinutes"] == LOCAL_DEFAULTS["OverdueMinutes"]
 
 
+def test_answers_tell_all_they_can_unless_set_otherwise(inbox: Path) -> None:
+    assert template_parameters(Options(inbox, inbox))["AnswerDetail"] == "verbose"
+    plain = Options(inbox, inbox, parameters={"AnswerDetail": "plain"})
+    assert template_parameters(plain)["AnswerDetail"] == "plain"
+
+
 def test_without_labelled_files_nothing_is_retrained(inbox: Path) -> None:
     assert template_parameters(Options(inbox, inbox))["RetrainState"] == "DISABLED"
     chosen = Options(inbox, inbox, parameters={"RetrainState": "ENABLED"})

@@ -9,8 +9,10 @@ import torch
 
 from training.algorithm.artefact import (
     ModelDescription,
+    add_typicality,
     amend_description,
     load_model,
+    load_typicality,
     save_model,
 )
 from training.algorithm.failure import ArtefactError
@@ -161,4 +163,85 @@ def test_weights_that_would_run_code_are_refused(folder: Path, tmp_path: Path) -
     save_model(folder, DESCRIPTION, {"fc.weight": Payload()})  # type: ignore[dict-item]
     with pytest.raises(ArtefactError, match="weights only"):
         load_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+SUMMARY = {"held_out": torch.tensor([-1.0, 0.0, 2.0])}
+
+
+@pytest.fixture
+def knowing(folder: Path) -> Path:
+    """A model that has a typicality as well."""
+    add_typicality(folder, SUMMARY)
+    return folder
+
+
+def test_a_typicality_is_loaded_as_it_was_and_the_model_stays_as_it_is(knowing: Path) -> None:
+    found = load_typicality(knowing)
+    assert found is not None
+    assert torch.equal(found["held_out"], SUMMARY["held_out"])
+    description, state = load_model(knowing)
+    assert description == DESCRIPTION
+    assert torch.equal(state["fc.weight"], STATE["fc.weight"])
+    assert sorted(path.name for path in knowing.iterdir()) == [
+        "model.json",
+        "model.pt",
+        "typicality.pt",
+    ]
+
+
+def test_a_model_without_a_typicality_has_none(folder: Path) -> None:
+    assert load_typicality(folder) is None
+
+
+def test_saving_another_model_drops_the_typicality_of_the_one_before(knowing: Path) -> None:
+    save_model(knowing, DESCRIPTION, STATE)
+    assert load_typicality(knowing) is None
+    assert sorted(path.name for path in knowing.iterdir()) == ["model.json", "model.pt"]
+
+
+def test_a_typicality_that_was_half_added_is_none(folder: Path) -> None:
+    (folder / "typicality.pt").write_bytes(b"half")
+    assert load_typicality(folder) is None
+
+
+def test_a_typicality_can_be_added_to_a_model_only(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no readable model\.json"):
+        add_typicality(tmp_path, SUMMARY)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"other", b""])
+def test_an_altered_typicality_is_refused(knowing: Path, content: bytes) -> None:
+    (knowing / "typicality.pt").write_bytes(content)
+    with pytest.raises(ArtefactError, match="do not belong together"):
+        load_typicality(knowing)
+
+
+def test_a_typicality_that_is_named_and_absent_is_refused(knowing: Path) -> None:
+    (knowing / "typicality.pt").unlink()
+    with pytest.raises(ArtefactError, match=r"no readable typicality\.pt"):
+        load_typicality(knowing)
+
+
+@pytest.mark.parametrize("named", ["typicality.pt", None, 1, {}, {"sha256": None}])
+def test_a_typicality_without_its_digest_is_refused(knowing: Path, named: Any) -> None:
+    edit(knowing, typicality=named)
+    with pytest.raises(ArtefactError, match=r"do not belong together|lacks a field"):
+        load_typicality(knowing)
+
+
+def test_amending_a_description_keeps_the_typicality(knowing: Path) -> None:
+    amend_description(knowing, metrics={"a": 1})
+    assert load_typicality(knowing) is not None
+
+
+def test_a_typicality_that_would_run_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    add_typicality(folder, {"held_out": Payload()})  # type: ignore[dict-item]
+    with pytest.raises(ArtefactError, match="weights only"):
+        load_typicality(folder)
     assert not (tmp_path / "ran").exists()

@@ -14,7 +14,7 @@ from tests.training.builders import Job, Trained, make_slice
 from training.algorithm import serve
 from training.algorithm.images import decode_image
 from training.algorithm.inference import Predictor
-from training.algorithm.serve import RefusedError, choose_accept
+from training.algorithm.serve import Form, RefusedError, choose_form
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,8 @@ def test_answers_are_those_of_the_model_that_was_trained(client: Client, trained
         (make_slice(0, 1)[:-30], "image/png", "*/*", 400, "broken"),
         (bytes(1024 * 1024 + 1), "image/png", "*/*", 413, "at most 1048576"),
         (make_slice(0, 1), "image/png", "text/csv", 406, "application/jsonlines"),
+        (make_slice(0, 1), "image/png", "text/csv;verbose=1", 406, "application/jsonlines"),
+        (b"no picture", "image/png", "application/json;verbose=1", 400, "neither a PNG nor a JPEG"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_the_reason(
@@ -181,17 +183,23 @@ def test_a_folder_without_a_model_ends_the_server_with_a_reason(
 @pytest.mark.parametrize(
     ("header", "chosen"),
     [
-        ("", "application/jsonlines"),
-        ("*/*", "application/jsonlines"),
-        ("application/jsonlines;verbose=1", "application/jsonlines"),
-        ("application/json, */*", "application/json"),
-        ("text/html, application/json;q=0.9", "application/json"),
+        ("", Form("application/jsonlines")),
+        ("*/*", Form("application/jsonlines")),
+        ("application/jsonlines;verbose=1", Form("application/jsonlines", verbose=True)),
+        ("Application/JSONLines ; Verbose = true", Form("application/jsonlines", verbose=True)),
+        ("application/jsonlines;q=1;verbose=1", Form("application/jsonlines", verbose=True)),
+        ("application/jsonlines;verbose=0", Form("application/jsonlines")),
+        ("application/jsonlines;verbose", Form("application/jsonlines")),
+        ("application/json;verbose=1", Form("application/json", verbose=True)),
+        ("text/html;verbose=1, application/json", Form("application/json")),
+        ("application/json, */*", Form("application/json")),
+        ("text/html, application/json;q=0.9", Form("application/json")),
     ],
 )
-def test_the_form_of_the_answer_follows_the_accept_header(header: str, chosen: str) -> None:
-    assert choose_accept(header) == chosen
+def test_the_form_of_the_answer_follows_the_accept_header(header: str, chosen: Form) -> None:
+    assert choose_form(header) == chosen
 
 
 def test_an_accept_header_with_nothing_on_offer_is_refused() -> None:
     with pytest.raises(RefusedError, match="text/html"):
-        choose_accept("text/html")
+        choose_form("text/html")

@@ -1,7 +1,8 @@
 """The model folder: ``model.pt`` (weights only) and ``model.json`` (everything else about it).
 
 ``model.json`` is written last and carries the digest of ``model.pt``, so a folder that was half
-written is never taken for a model.
+written is never taken for a model. A model may have ``typicality.pt`` as well, which goes by the
+same rules.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from training.algorithm.replacing import replacing
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
 DESCRIPTION_NAME = "model.json"
+TYPICALITY_NAME = "typicality.pt"
 CLASSIFIER = "classifier"
 BACKBONE = "backbone"
 """A network without its head: to start a training from, not to serve."""
@@ -65,16 +67,30 @@ def save_model(
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    _write_description(folder, description, {"file": WEIGHTS_NAME, "sha256": _sha256(weights)})
+    _write_description(folder, description, {"weights": _name(weights)})
+    # Of other weights: the description names it no more.
+    (folder / TYPICALITY_NAME).unlink(missing_ok=True)
 
 
 def amend_description(folder: Path, **values: Any) -> None:
-    """Give fields of a saved :class:`ModelDescription` new values; the weights stay.
+    """Give fields of a saved :class:`ModelDescription` new values; the other files stay.
 
     :raises ArtefactError: when it is absent or of an unknown kind.
     """
-    description, weights = _read_description(folder / DESCRIPTION_NAME)
-    _write_description(folder, replace(description, **values), weights)
+    description, files = _read_description(folder / DESCRIPTION_NAME)
+    _write_description(folder, replace(description, **values), files)
+
+
+def add_typicality(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+    """Give the model in ``folder`` what :meth:`Typicality.state` returned.
+
+    :raises ArtefactError: when there is no model of a known kind.
+    """
+    description, files = _read_description(folder / DESCRIPTION_NAME)
+    path = folder / TYPICALITY_NAME
+    with replacing(path) as part:
+        torch.save(dict(state), part)
+    _write_description(folder, description, files | {"typicality": _name(path)})
 
 
 def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
@@ -82,38 +98,58 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
 
     :raises ArtefactError: when a file is absent or altered, or its kind is not known here.
     """
-    description, weights = _read_description(folder / DESCRIPTION_NAME)
-    path = folder / WEIGHTS_NAME
+    description, files = _read_description(folder / DESCRIPTION_NAME)
+    return description, _load_tensors(folder / WEIGHTS_NAME, files["weights"])
+
+
+def load_typicality(folder: Path) -> dict[str, torch.Tensor] | None:
+    """Read what :func:`add_typicality` wrote; None when the model has none.
+
+    :raises ArtefactError: when the file is absent, altered or holds more than tensors.
+    """
+    _description, files = _read_description(folder / DESCRIPTION_NAME)
+    if "typicality" not in files:
+        return None
+    return _load_tensors(folder / TYPICALITY_NAME, files["typicality"])
+
+
+def _load_tensors(path: Path, named: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Load the file that ``model.json`` names with its digest."""
     try:
         digest = _sha256(path)
     except OSError as error:
-        raise ArtefactError(f"the model has no readable {WEIGHTS_NAME}: {error}") from error
-    if digest != weights.get("sha256"):
+        raise ArtefactError(f"the model has no readable {path.name}: {error}") from error
+    if digest != named.get("sha256"):
         raise ArtefactError(
             f"{path} has SHA-256 {digest}, {DESCRIPTION_NAME} was written for "
-            f"{weights.get('sha256')}: the two do not belong together"
+            f"{named.get('sha256')}: the two do not belong together"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for bytes it does not like
         raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
-    return description, state
+    return state
+
+
+def _name(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": _sha256(path)}
 
 
 def _write_description(
-    folder: Path, description: ModelDescription, weights: dict[str, Any]
+    folder: Path, description: ModelDescription, files: dict[str, dict[str, Any]]
 ) -> None:
     content = {
         "schema_version": SCHEMA_VERSION,
         **asdict(description),
         "scaling": description.scaling.as_json(),
-        "weights": weights,
+        **files,
     }
     with replacing(folder / DESCRIPTION_NAME) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
+def _read_description(path: Path) -> tuple[ModelDescription, dict[str, dict[str, Any]]]:
+    """Return the description, and the files of the model by what they are, with their digests."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -128,7 +164,9 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
             f"{path} is of kind {content['kind']!r}; {CLASSIFIER!r} and {BACKBONE!r} are known here"
         )
     try:
-        weights = dict(content.pop("weights"))
+        files = {"weights": dict(content.pop("weights"))}
+        if "typicality" in content:
+            files["typicality"] = dict(content.pop("typicality"))
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
@@ -138,7 +176,7 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, Any]]:
             raise ValueError("head_stages below 1")
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"{path} lacks a field or has a strange one: {error}") from error
-    return description, weights
+    return description, files
 
 
 def _check_calibration(calibration: Any, classes: int) -> None:

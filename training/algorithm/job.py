@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from training.algorithm.acquaintance import summarise
 from training.algorithm.channels import MODEL, TRAIN, VALIDATION, Inputs, check_channels
 from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
@@ -77,6 +78,7 @@ def _learn(
     for result in past.history.results if past else ():
         outcome.keep_metrics(result)
     history = fit(run, on_epoch, outcome.keep_model, on_state, past)
+    summarise(run, model)
     outcome.conclude(history)
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 import uvicorn
@@ -22,7 +23,7 @@ from starlette.routing import Route
 
 from training.algorithm.failure import JobFailedError, describe_failure
 from training.algorithm.hardware import count_cores
-from training.algorithm.images import UndecodableImageError, decode_image
+from training.algorithm.images import Pixels, UndecodableImageError, decode_image
 from training.algorithm.inference import Predictor
 from training.algorithm.log import LOGGER, set_up_logging
 from training.algorithm.settings import ServeSettings, read_serve_settings
@@ -30,6 +31,8 @@ from training.algorithm.settings import ServeSettings, read_serve_settings
 CONTENT_TYPES = ("application/x-image", "image/png", "image/jpeg")
 JSON_LINES = "application/jsonlines"
 JSON = "application/json"
+VERBOSE = ("verbose=1", "verbose=true")
+"""As SageMaker's other algorithms spell it."""
 DRAIN_S = 100
 """SageMaker kills a container 120 s after SIGTERM."""
 
@@ -78,9 +81,9 @@ class Server:
         )
 
     async def invocations(self, request: Request) -> Response:
-        """One encoded image in, one probability per class out."""
+        """One encoded image in, one probability per class out; with verbose=1 more of it."""
         _check_content_type(request.headers.get("content-type", ""))
-        accept = choose_accept(request.headers.get("accept", ""))
+        form = choose_form(request.headers.get("accept", ""))
         body = await _read_body(request, self._max_payload_bytes)
         shape = self._predictor.description.image_shape
         loop = asyncio.get_running_loop()
@@ -88,22 +91,49 @@ class Server:
             pixels = await loop.run_in_executor(self._decoders, decode_image, body, shape)
         except UndecodableImageError as error:
             raise RefusedError(400, str(error)) from error
-        answer = await loop.run_in_executor(self._network, self._predictor.predict, pixels)
-        content = answer if accept == JSON else {"prediction": answer}
-        return Response(json.dumps(content), media_type=accept)
+        write = self._tell_all if form.verbose else self._tell
+        content = await loop.run_in_executor(self._network, write, pixels, form.media_type)
+        return Response(json.dumps(content), media_type=form.media_type)
+
+    def _tell(self, pixels: Pixels, media_type: str) -> object:
+        """Answer as the built-in does."""
+        answer = self._predictor.predict(pixels)
+        return answer if media_type == JSON else {"prediction": answer}
+
+    def _tell_all(self, pixels: Pixels, _media_type: str) -> object:
+        """Answer with all there is to say; what the model does not have is left out."""
+        answer = self._predictor.explain(pixels)
+        description = self._predictor.description
+        content = {
+            "prediction": answer.probabilities,
+            "calibrated": answer.calibrated,
+            "classes": description.classes,
+            "model": description.training_job,
+            "typicality": answer.typicality,
+        }
+        return {name: value for name, value in content.items() if value is not None}
 
 
-def choose_accept(header: str) -> str:
-    """Return the media type of the answer; JSON Lines unless plain JSON is asked for.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an answer is written: its media type, and whether it tells more than the built-in's."""
+
+    media_type: str
+    verbose: bool = False
+
+
+def choose_form(header: str) -> Form:
+    """Return the form of the answer; JSON Lines unless plain JSON is asked for.
 
     :raises RefusedError: when the client takes neither.
     """
-    wanted = [part.split(";")[0].strip().lower() for part in header.split(",") if part.strip()]
-    for media_type in wanted or ["*/*"]:
+    for part in [part for part in header.split(",") if part.strip()] or ["*/*"]:
+        media_type, *parameters = (word.strip().lower() for word in part.split(";"))
+        verbose = any(word.replace(" ", "") in VERBOSE for word in parameters)
         if media_type in ("*/*", "application/*", JSON_LINES):
-            return JSON_LINES
+            return Form(JSON_LINES, verbose)
         if media_type == JSON:
-            return JSON
+            return Form(JSON, verbose)
     raise RefusedError(406, f"Accept {header!r}: {JSON_LINES} and {JSON} are offered")
 
 

@@ -39,6 +39,7 @@ _ATTRIBUTES: Final = ["source-ref", "class"]
 """The image first, the label second: the order is part of the contract."""
 _GROUP: Final = "group"
 _MAX_PAYLOAD_MB: Final = 6
+_ACCEPT: Final = {"plain": "application/jsonlines", "verbose": "application/jsonlines;verbose=1"}
 # The SDK calls home unless its own configuration says no; a configuration given here also keeps
 # defaults in files of the user's from changing the request.
 _SDK_CONFIG: Final = {
@@ -152,7 +153,9 @@ def start_transform(options: TransformOptions) -> str:
             split_type="None",
         ),
         transform_output=TransformOutput(
-            s3_output_path=options.output, accept="application/jsonlines", assemble_with="Line"
+            s3_output_path=options.output,
+            accept=_ACCEPT[options.answer_detail],
+            assemble_with="Line",
         ),
         transform_resources=TransformResources(
             instance_type=options.instance_type, instance_count=options.instance_count

@@ -63,6 +63,7 @@ class TransformOptions:
     instance_type: str
     instance_count: int
     max_concurrent_transforms: int
+    answer_detail: str
     job_name_prefix: str
     wait: bool
 
@@ -129,6 +130,12 @@ def _add_transform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", help="the new model's image")
     parser.add_argument("--manifest", type=_s3_uri, required=True, help="JSON list of slices")
     parser.add_argument("--max-concurrent-transforms", type=_positive(int), default=4)
+    parser.add_argument(
+        "--answer-detail",
+        choices=("plain", "verbose"),
+        default="plain",
+        help="verbose: with calibrated probabilities and typicality; the built-in knows plain only",
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +188,7 @@ def _transform_options(given: argparse.Namespace) -> TransformOptions:
         instance_type=given.instance_type,
         instance_count=given.instance_count,
         max_concurrent_transforms=given.max_concurrent_transforms,
+        answer_detail=given.answer_detail,
         job_name_prefix=given.job_name_prefix,
         wait=given.wait,
     )

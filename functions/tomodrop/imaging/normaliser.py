@@ -1,23 +1,29 @@
 """The one normaliser: training and classification see the same pixels.
 
-Version 1: 8-bit grey → pad with black to a centred square → resize (bilinear with antialiasing) to
-the model's image shape → the same grey in each channel → PNG.
+Version 2: decode → Hounsfield units or grey levels → window → 8-bit grey in display orientation →
+pad with black to a centred square → resize (bilinear with antialiasing) to the model's image shape
+→ the same grey in each channel → PNG. Version 1 read 8-bit PNG and JPEG only, and did not turn
+them as EXIF says.
 """
 
 import contextlib
 import io
+from typing import Any
 
 from PIL import Image
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.normalised import NormalisedSlice
-from tomodrop.imaging.pictures import Picture, decode
+from tomodrop.imaging.reading import read
 from tomodrop.imaging.version import NORMALISER
+from tomodrop.imaging.volume import Plane, Volume
+from tomodrop.imaging.warming import samples
 
 # Level 1 encodes 3.6 times faster than the default at the same size for such slices.
 _PNG_COMPRESSION = 1
-_SMALLEST_SIDE_PX = 32
+# Every slice's index line repeats what was left out.
+_MOST_LEFT_OUT = 20
 
 
 def normalise(
@@ -28,27 +34,22 @@ def normalise(
     Raises
     ------
     UploadRejected
-        The upload is no picture of a slice that this version reads; see `pictures.decode`.
+        The upload holds no axial CT slice that is read; see `reading.read`.
     """
-    picture = decode(body)
-    grey = picture.grey
-    if min(grey.size) < _SMALLEST_SIDE_PX:
-        raise UploadRejected(
-            "too_small",
-            f"The picture is {grey.width} x {grey.height} pixels; a slice has at least "
-            f"{_SMALLEST_SIDE_PX} on each side.",
-            "Upload the slice at its original resolution.",
+    volume = read(body, limits or Limits())
+    processing = _processing(volume, image_shape)
+    warnings = _warnings(volume, image_shape)
+    return [
+        NormalisedSlice(
+            png=_encode(plane, image_shape),
+            processing=processing,
+            warnings=warnings,
+            index=plane.index,
+            position_mm=plane.position_mm,
+            has_lung=plane.has_lung,
         )
-    processing = {
-        "format": picture.format,
-        "mode": picture.mode,
-        "width_px": grey.width,
-        "height_px": grey.height,
-        "window": "as displayed in the picture",
-        "normaliser": NORMALISER,
-        "image_shape": list(image_shape),
-    }
-    return [NormalisedSlice(_encode(grey, image_shape), processing, _warn(picture, image_shape))]
+        for plane in volume.planes
+    ]
 
 
 def warm_up() -> None:
@@ -57,14 +58,33 @@ def warm_up() -> None:
     A process that forks for every upload calls it, lest each child does the same anew.
     """
     Image.init()
-    sample = io.BytesIO()
-    Image.linear_gradient("L").save(sample, "PNG")
-    with contextlib.suppress(UploadRejected):
-        normalise(sample.getvalue(), (3, 224, 224))
+    for sample in samples():
+        with contextlib.suppress(UploadRejected):
+            normalise(sample, (3, 224, 224))
 
 
-def _encode(grey: Image.Image, image_shape: tuple[int, int, int]) -> bytes:
+def _processing(volume: Volume, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    made = volume.processing | {"normaliser": NORMALISER, "image_shape": list(image_shape)}
+    if not volume.left_out:
+        return made
+    named = list(volume.left_out[:_MOST_LEFT_OUT])
+    if more := len(volume.left_out) - len(named):
+        named.append(f"and {more} more")
+    return made | {"left_out": named}
+
+
+def _warnings(volume: Volume, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
+    found = list(volume.warnings)
+    if count := len(volume.left_out):
+        found.append(f"Left out: {count} of the upload's images; processing.left_out names them.")
+    if max(max(plane.grey.shape) for plane in volume.planes) < min(image_shape[1:]):
+        found.append("Upsampled: the source is smaller than what the model looks at.")
+    return tuple(found)
+
+
+def _encode(plane: Plane, image_shape: tuple[int, int, int]) -> bytes:
     channels, height, width = image_shape
+    grey = Image.fromarray(plane.grey)
     resized = pad_to_square(grey).resize((width, height), Image.Resampling.BILINEAR)
     encoded = io.BytesIO()
     shown = resized.convert("RGB") if channels == 3 else resized
@@ -80,12 +100,3 @@ def pad_to_square(grey: Image.Image) -> Image.Image:
     square = Image.new("L", (side, side))
     square.paste(grey, ((side - grey.width) // 2, (side - grey.height) // 2))
     return square
-
-
-def _warn(picture: Picture, image_shape: tuple[int, int, int]) -> tuple[str, ...]:
-    found = ["No Hounsfield scale: a picture carries none, its window was taken as it is."]
-    if picture.is_lossy:
-        found.append("Lossy source: JPEG compression can hide or imitate fine texture.")
-    if max(picture.grey.size) < min(image_shape[1:]):
-        found.append("Upsampled: the source is smaller than what the model looks at.")
-    return tuple(found)

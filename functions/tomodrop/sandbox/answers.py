@@ -103,9 +103,7 @@ def _header(**answer: Any) -> bytes:
     return _LENGTH.pack(len(text)) + text
 
 
-def parse(
-    body: bytes | bytearray, image_shape: tuple[int, int, int], max_slices: int
-) -> list[NormalisedSlice]:
+def parse(body: bytes, image_shape: tuple[int, int, int], max_slices: int) -> list[NormalisedSlice]:
     """The slices in an answer.
 
     Raises
@@ -134,7 +132,7 @@ def parse(
     return _with_pictures(answer.slices, pictures, image_shape)
 
 
-def _split(body: bytes | bytearray) -> tuple[bytes, memoryview]:
+def _split(body: bytes) -> tuple[bytes, memoryview]:
     if len(body) < _LENGTH.size:
         raise BadAnswer("there is no header")
     (length,) = _LENGTH.unpack_from(body)

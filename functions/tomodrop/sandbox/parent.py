@@ -90,14 +90,14 @@ class Sandbox:
         try:
             how, answer = self._decoded(body, given_s)
         except _ZygoteGone:
-            how, answer = "gone", bytearray()
+            how, answer = "gone", b""
         if how == "timeout":
             raise timed_out(given_s)
         if how == "memory":
             raise out_of_memory(self._setup.bounds)
         return self._judged(how, answer)
 
-    def _judged(self, how: str, answer: bytearray) -> list[NormalisedSlice]:
+    def _judged(self, how: str, answer: bytes) -> list[NormalisedSlice]:
         setup = self._setup
         try:
             if how != "0":
@@ -112,7 +112,7 @@ class Sandbox:
             logger.warning("a decoder broke down", extra={"reason": fault.kind})
             raise crashed() from None
 
-    def _decoded(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
+    def _decoded(self, body: bytes, seconds: float) -> tuple[str, bytes]:
         """How the child ended, and what it wrote. A dead warm process is replaced once."""
         try:
             return self._decoded_once(body, seconds)
@@ -120,7 +120,7 @@ class Sandbox:
             logger.warning("the warm process was gone and is started again")
             return self._decoded_once(body, seconds)
 
-    def _decoded_once(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
+    def _decoded_once(self, body: bytes, seconds: float) -> tuple[str, bytes]:
         self.start()
         assert self._zygote is not None
         try:
@@ -152,7 +152,7 @@ class _Zygote:
         self._requests, self._replies = self._process.stdin, self._process.stdout
         wire.prepare(self._requests.fileno(), self._replies.fileno())
 
-    def decode(self, body: bytes, seconds: float) -> tuple[str, bytearray]:
+    def decode(self, body: bytes, seconds: float) -> tuple[str, bytes]:
         """How the child for this upload ended ("0", "timeout", …), and all that it wrote."""
         self._wait_until_warm()
         deadline = time.monotonic() + seconds + _GRACE_S
@@ -164,13 +164,13 @@ class _Zygote:
         except (EOFError, OSError):  # TimeoutError and BrokenPipeError are OSErrors
             raise _ZygoteGone from None
 
-    def _receive(self, deadline: float) -> tuple[str, bytearray]:
-        answer = bytearray()
+    def _receive(self, deadline: float) -> tuple[str, bytes]:
+        parts: list[bytes] = []
         while True:
             kind, part = wire.receive(self._replies.fileno(), deadline)
             if kind == wire.END:
-                return str(json.loads(part)["how"]), answer
-            answer += part
+                return str(json.loads(part)["how"]), b"".join(parts)
+            parts.append(part)
 
     def _wait_until_warm(self) -> None:
         if self._is_warm:
@@ -178,7 +178,7 @@ class _Zygote:
         try:
             kind, text = wire.receive(self._replies.fileno(), time.monotonic() + _STARTING_S)
         except (EOFError, TimeoutError):
-            kind, text = wire.FAILED, bytearray(b"it ended, or took too long")
+            kind, text = wire.FAILED, b"it ended, or took too long"
         if kind != wire.READY:
             message = (
                 f"the decoders' process does not start ({text.decode(errors='replace')}): "

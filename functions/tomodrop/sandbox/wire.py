@@ -55,22 +55,23 @@ def send(descriptor: int, kind: bytes, body: bytes, deadline: float | None = Non
     write_all(descriptor, body, deadline)
 
 
-def receive(descriptor: int, deadline: float | None = None) -> tuple[bytes, bytearray]:
+def receive(descriptor: int, deadline: float | None = None) -> tuple[bytes, bytes]:
     """The next message's kind and bytes. Raises TimeoutError, and EOFError at the end."""
     kind, length = _HEADER.unpack(_read_exactly(descriptor, _HEADER.size, deadline))
     return kind, _read_exactly(descriptor, length, deadline)
 
 
-def _read_exactly(descriptor: int, length: int, deadline: float | None) -> bytearray:
-    body = bytearray(length)
-    left = memoryview(body)
-    while left:
+def _read_exactly(descriptor: int, length: int, deadline: float | None) -> bytes:
+    parts: list[bytes] = []
+    while length:
         try:
-            count = os.readv(descriptor, [left[:_MOST_AT_ONCE]])
+            part = os.read(descriptor, min(length, _MOST_AT_ONCE))
         except BlockingIOError:
             wait(descriptor, select.POLLIN, deadline)
             continue
-        if not count:
+        if not part:
             raise EOFError
-        left = left[count:]
-    return body
+        parts.append(part)
+        length -= len(part)
+    # What came in one part is not copied.
+    return b"".join(parts)

@@ -57,7 +57,7 @@ def main(setup: Setup) -> int:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             seconds = json.loads(wire.receive(requests)[1])
-            body = bytes(wire.receive(requests)[1])
+            body = wire.receive(requests)[1]
             given = replace(setup, bounds=replace(setup.bounds, seconds=seconds))
             how = _serve(body, replies, decode, given, system_calls)
             wire.send(replies, wire.END, json.dumps({"how": how}).encode())

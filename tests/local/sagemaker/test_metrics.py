@@ -43,6 +43,16 @@ def test_metrics_come_in_the_order_of_their_definitions() -> None:
         (["Epoch[0] Train-accuracy=0.5"], "epoch 1 of 5", 0),
         (["Epoch[0] Batch [78] of [78]", "Epoch[0] Validation-accuracy=0.5"], "epoch 2 of 5", 1),
         (["Epoch[1] Validation-accuracy=0.5", "Epoch[2] Batch [1] of [9]"], "epoch 3 of 5", 2),
+        (
+            ["Epoch[4] Validation-accuracy=0.5", "Typicality, train Batch [3] of [40]"],
+            "epoch 5 of 5, summing up batch 3 of 40",
+            5,
+        ),
+        (
+            ["Typicality, train Batch [3] of [40]", "Epoch[1] Batch [2] of [9]"],
+            "epoch 2 of 5, b",
+            0,
+        ),
         (["Epoch[4] Validation-accuracy=0.5", "Epoch[1] Validation-accuracy=0.9"], "epoch 5", 5),
     ],
 )

@@ -83,6 +83,7 @@ def test_a_transform_takes_a_model_that_is_there() -> None:
         instance_type="ml.g4dn.xlarge",
         instance_count=1,
         max_concurrent_transforms=4,
+        answer_detail="plain",
         job_name_prefix="by-hand",
         wait=False,
     )

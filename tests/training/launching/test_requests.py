@@ -103,8 +103,8 @@ def training_case(**values: str) -> Asked:
     return Asked(settings, arguments, expected)
 
 
-def transform_case(*model: str) -> Asked:
-    settings = Settings.from_environment(ENVIRONMENT)
+def transform_case(*model: str, **values: str) -> Asked:
+    settings = Settings.from_environment(ENVIRONMENT | values)
     expected = transform_request(settings, JOB, "some-model")
     arguments = [
         "transform",
@@ -113,6 +113,7 @@ def transform_case(*model: str) -> Asked:
         f"--instance-type={settings.transform_instance_type}",
         f"--instance-count={settings.transform_instance_count}",
         f"--max-concurrent-transforms={settings.max_concurrent_transforms}",
+        f"--answer-detail={settings.answer_detail}",
         *model,
     ]
     return Asked(settings, arguments, expected)
@@ -132,6 +133,7 @@ CASES = {
         f"--role={ENVIRONMENT['SAGEMAKER_ROLE_ARN']}",
         f"--image={OUR_IMAGE}",
     ),
+    "transform-verbose": transform_case("--model-name=some-model", ANSWER_DETAIL="verbose"),
 }
 
 
@@ -193,12 +195,14 @@ def test_a_training_is_asked_for_as_the_retrain_step_asks(
     assert without(request, "TrainingJobName", "Tags") == expected
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "name"), [(0, "transform"), (1, "transform-made"), (2, "transform-verbose")]
+)
 def test_a_transform_is_asked_for_as_the_dispatch_step_asks(
-    recorder: Recorder, number: int
+    recorder: Recorder, number: int, name: str
 ) -> None:
     request = sent(recorder, "CreateTransformJob")[number]
-    expected = without(CASES["transform"].expected, "TransformJobName", "ModelName")
+    expected = without(CASES[name].expected, "TransformJobName", "ModelName")
     assert without(request, "TransformJobName", "ModelName", "Tags") == expected
 
 
@@ -211,7 +215,11 @@ def test_the_model_is_made_as_the_promote_step_makes_it(recorder: Recorder) -> N
         "ModelArtifacts": {"S3ModelArtifacts": ARTEFACT},
     }
     assert without(model, "Tags") == model_request(CASES["transform-made"].settings, described)
-    assert [job["ModelName"] for job in jobs] == ["some-model", model["ModelName"]]
+    assert [job["ModelName"] for job in jobs] == [
+        "some-model",
+        model["ModelName"],
+        "some-model",
+    ]
 
 
 def test_names_start_with_the_prefix_and_no_stack_takes_them_for_its_own(
