@@ -11,7 +11,7 @@ import collect as step
 from tests.functions.builders import JOB, MODEL, lines_of, png, put_answers, results, source
 from tests.functions.conftest import Context
 from tests.functions.interference import refusing
-from tomodrop import keys, objects
+from tomodrop import collecting, keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.collecting import Collected, collect
@@ -152,6 +152,22 @@ def test_a_job_without_any_answer_leaves_no_picture(stack: App) -> None:
     assert objects.keys_under(stack.s3, bucket, "reports/") == [
         f"reports/{JOB.batch}/{JOB}/summary.json"
     ]
+
+
+def test_a_part_of_many_chunks_ends_as_one(stack: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_SLICES", 3)
+    uploads = submit(stack, 1, 2, 5, 1, 1, 3)
+    unanswered = uploads[1] + uploads[4]
+    for slices in uploads:
+        if slices[0] not in unanswered:
+            put_answers(stack, JOB, slices, b"[0.9, 0.1]")
+    assert collect(stack, ENDED) == Collected(predicted=4, rejected=0, retried=2)
+    assert sorted(results(stack)) == [f"predictions/{n}.png.json" for n in (0, 2, 3, 5)]
+    (part,) = Batches(stack.table).ready()
+    body = objects.read(stack.s3, stack.settings.work_bucket, part.slices_key)
+    assert sorted(read_lines(body), key=str) == sorted(unanswered, key=str)
+    told = report(stack)
+    assert (told["uploads"], told["slices"], told["left_for_next_attempt"]) == (6, 13, 2)
 
 
 def test_a_repeated_event_finds_nothing_that_waits(stack: App) -> None:
