@@ -14,6 +14,7 @@ from tomodrop.keys import JobName, parse_job_name
 from tomodrop.live_model import LiveModel
 from tomodrop.predictions import (
     BatchReference,
+    Expected,
     ModelReference,
     Rejection,
     Result,
@@ -61,7 +62,7 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
     tally = Tally(app.settings.minimum_typicality)
     with ThreadPoolExecutor(THREADS) as pool:
         unanswered = _publish(app, pool, scored, tally, gives_up=gives_up)
-        write_report(app, pool, job, ended, tally, scored.model.classes)
+        write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
     _move_on(app, batches, part, unanswered)
     done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
     logger.info("collected", extra={"job": str(job), "status": ended.status} | vars(done))
@@ -78,7 +79,12 @@ class _Scored:
 
     @property
     def batch(self) -> BatchReference:
-        return BatchReference(id=self.job.batch, job=str(self.job))
+        expected = self.part.expected
+        return BatchReference(
+            id=self.job.batch,
+            job=str(self.job),
+            expected=Expected.model_validate_json(expected) if expected else None,
+        )
 
 
 def _publish(app: App, pool: Executor, scored: _Scored, tally: Tally, *, gives_up: bool) -> bytes:

@@ -11,8 +11,7 @@ from typing import Any
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
-from tomodrop.keys import JobName
-from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
+from tomodrop.predictions import NOTICE, BatchReference, Prediction, Result, is_atypical
 from tomodrop.slices import IndexLine
 from tomodrop.volumes import face_of
 
@@ -63,27 +62,33 @@ class Tally:
 
 
 def write_report(
-    app: App, pool: Executor, job: JobName, ended: JobEnded, tally: Tally, classes: Sequence[str]
+    app: App,
+    pool: Executor,
+    batch: BatchReference,
+    ended: JobEnded,
+    tally: Tally,
+    classes: Sequence[str],
 ) -> None:
     """Put `summary.json` into `reports/<batch>/<job>/`, and `contact-sheet.png` of predictions."""
-    folder = f"reports/{job.batch}/{job}/"
+    folder = f"reports/{batch.id}/{batch.job}/"
     bucket = app.settings.predictions_bucket
-    body = json.dumps(summarise(job, ended, tally), indent=2).encode()
+    body = json.dumps(summarise(batch, ended, tally), indent=2).encode()
     objects.write(app.s3, bucket, f"{folder}summary.json", body, "application/json")
     if tally.shown:
-        sheet = _draw(app, pool, job, tally.shown, classes)
+        sheet = _draw(app, pool, batch.id, tally.shown, classes)
         objects.write(app.s3, bucket, f"{folder}contact-sheet.png", sheet, "image/png")
 
 
-def summarise(job: JobName, ended: JobEnded, tally: Tally) -> dict[str, Any]:
+def summarise(batch: BatchReference, ended: JobEnded, tally: Tally) -> dict[str, Any]:
     """Counts of one job: by label, by reason of rejection, and what waits for another attempt."""
     labels = Counter(shown.label for shown in tally.shown)
     return {
-        "batch": job.batch,
-        "job": str(job),
-        "attempt": job.attempt,
+        "batch": batch.id,
+        "job": batch.job,
+        "attempt": int(batch.job.rpartition("-")[2]),
         "job_status": ended.status,
         "failure_reason": ended.failure_reason or None,
+        "expected": batch.expected.model_dump(mode="json") if batch.expected else None,
         "uploads": tally.uploads,
         "slices": tally.slices,
         "predicted": dict(sorted(labels.items())),
@@ -95,14 +100,14 @@ def summarise(job: JobName, ended: JobEnded, tally: Tally) -> dict[str, Any]:
 
 
 def _draw(
-    app: App, pool: Executor, job: JobName, shown: Sequence[Shown], classes: Sequence[str]
+    app: App, pool: Executor, batch: str, shown: Sequence[Shown], classes: Sequence[str]
 ) -> bytes:
     # Imported here: a job without a single prediction needs no imaging library.
     from tomodrop.contact_sheet import Tile, choose, contact_sheet  # noqa: PLC0415
 
     tiles = [
         Tile(
-            key=f"{keys.batch_slices(job.batch)}{one.slice_id}.png",
+            key=f"{keys.batch_slices(batch)}{one.slice_id}.png",
             label=one.label,
             probability=one.probability,
             caption=one.caption,
@@ -115,5 +120,5 @@ def _draw(
     wanted = [tile.key for tile in chosen.tiles()]
     read = pool.map(lambda key: objects.read(app.s3, work, key), wanted)
     pictures = dict(zip(wanted, read, strict=True))
-    title = f"Batch {job.batch}: {len(shown)} predictions"
+    title = f"Batch {batch}: {len(shown)} predictions"
     return contact_sheet(chosen, pictures, classes, title=title, notice=NOTICE)
