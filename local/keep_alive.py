@@ -9,7 +9,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -93,8 +93,15 @@ class KeepAliveHandler(MotoRequestHandler):
             return None
         return body if len(body) == length else None
 
-    def _start_response(self, status: str, headers: list[tuple[str, str]], *_: object) -> None:
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], _error: Any = None, /
+    ) -> Callable[[bytes], object]:
         self._status, self._headers = status, headers
+        return self._refuse_write
+
+    @staticmethod
+    def _refuse_write(_: bytes) -> None:
+        raise NotImplementedError("moto's applications return what they answer")
 
     def _send(self, parts: Iterable[bytes]) -> None:
         code, _, reason = self._status.partition(" ")

@@ -229,6 +229,8 @@ INVALID: dict[str, dict[str, Any]] = {
     "rejection without a remedy": REJECTED | {"rejection": {"code": "c", "message": "m"}},
     "probability above 1": GOOD | {"prediction": GOOD["prediction"] | {"probability": 1.5}},
     "typicality above 1": GOOD | {"prediction": GOOD["prediction"] | {"typicality": 1.5}},
+    "expected is null": GOOD | {"batch": GOOD["batch"] | {"expected": None}},
+    "expected lacks its type": GOOD | {"batch": GOOD["batch"] | {"expected": {"minutes": 5}}},
     "typicality is null": GOOD | {"prediction": GOOD["prediction"] | {"typicality": None}},
     "negative index": GOOD | {"prediction": GOOD["prediction"] | {"index": -1}},
     "no time": GOOD | {"created_at": "yesterday"},

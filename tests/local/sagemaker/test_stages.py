@@ -46,7 +46,8 @@ def test_an_item_that_cannot_be_read_fails_alone() -> None:
 
 
 def test_nothing_to_read_gives_nothing() -> None:
-    with ReadAhead(str, [], depth=2, threads=1) as ahead:
+    nothing: list[int] = []
+    with ReadAhead(str, nothing, depth=2, threads=1) as ahead:
         assert ahead.take() is None
 
 
