@@ -160,8 +160,7 @@ def measure(bench: Bench, rounds: int) -> list[str]:
         f"| CPU of the whole job | {statistics.median(t.cpu for t in instant) * 1000:.1f} |",
         f"| wall of the whole job | {statistics.median(t.wall for t in instant) * 1000:.1f} |",
         "",
-        f"| a server that gives {SLOTS} answers at a time | requests under way | images/s at best "
-        "| share of it reached |",
+        f"| {SLOTS} answers at a time | requests at a time | images/s at best | share reached |",
         "|---|---|---|---|",
     ]
     for milliseconds, concurrent in itertools.product((50, 200), (SLOTS, 2 * SLOTS)):
