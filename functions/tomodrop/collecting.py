@@ -12,17 +12,9 @@ from tomodrop.clients import THREADS, App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName, parse_job_name
 from tomodrop.live_model import LiveModel
-from tomodrop.predictions import (
-    BatchReference,
-    Expected,
-    ModelReference,
-    Rejection,
-    Result,
-    Rules,
-    predicted,
-    rejected,
-)
+from tomodrop.predictions import Rejection, Result, Rules, predicted, rejected
 from tomodrop.publishing import publish_all
+from tomodrop.references import BatchReference, Expected, ModelReference
 from tomodrop.reports import Tally, write_report
 from tomodrop.slices import IndexLine, chunks_of_uploads, read_lines, write_lines
 

@@ -13,7 +13,7 @@ from tomodrop.instances import Choice, choose_instance, expect
 from tomodrop.keys import JobName
 from tomodrop.live_model import LiveModel, read_live_model, read_model_record
 from tomodrop.objects import error_code
-from tomodrop.predictions import Expected
+from tomodrop.references import Expected
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, read_lines, write_lines
 from tomodrop.transform_jobs import transform_manifest, transform_request

@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
-from typing import Annotated, Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from tomodrop.answers import Answer
-from tomodrop.instances import Choice
+from tomodrop.references import BatchReference, ModelReference, Strict
 from tomodrop.slices import IndexLine, Source
 from tomodrop.volumes import RULE, shows_lung, volume_probabilities
 
@@ -32,11 +32,7 @@ Typicality = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ResultSource(_Strict):
+class ResultSource(Strict):
     """The upload version that this result answers."""
 
     bucket: str
@@ -48,7 +44,7 @@ class ResultSource(_Strict):
     sha256: str | None = Field(description="null when the upload was not read")
 
 
-class Prediction(_Strict):
+class Prediction(Strict):
     """The most probable class; `index` is its place in the model's classes.
 
     Probabilities are the calibrated ones where the model has them. `typicality` is the middle one
@@ -62,7 +58,7 @@ class Prediction(_Strict):
     typicality: Typicality = None
 
 
-class SliceResult(_Strict):
+class SliceResult(Strict):
     """One slice of a volume: `position_mm` along the volume's axis, if the source knows it."""
 
     index: int = Field(ge=0)
@@ -74,7 +70,7 @@ class SliceResult(_Strict):
     typicality: Typicality = None
 
 
-class VolumeReading(_Strict):
+class VolumeReading(Strict):
     """How the volume's probabilities were made from its slices'; indexes are those of `slices`."""
 
     rule: str
@@ -83,7 +79,7 @@ class VolumeReading(_Strict):
     slices_without_lung: list[int]
 
 
-class Rejection(_Strict):
+class Rejection(Strict):
     """Why there is no prediction: a stable code, what is wrong, and what to do."""
 
     code: str
@@ -91,53 +87,7 @@ class Rejection(_Strict):
     remedy: str
 
 
-class ModelReference(_Strict):
-    """The model that answered, and how it did on slices held out from its training."""
-
-    name: str
-    training_job: str
-    normaliser: str
-    metrics: dict[str, Any]
-
-
-class Expected(_Strict):
-    """What the whole transform job was expected to take when it was made.
-
-    Estimates from a table of speeds and list prices; null for an instance type that it lacks.
-    """
-
-    instance_type: str
-    instance_count: int = Field(ge=1)
-    minutes: float | None = Field(ge=0)
-    usd: float | None = Field(ge=0, description="on demand in us-east-1")
-
-    @classmethod
-    def of(cls, choice: Choice) -> Self:
-        """From the choice that `dispatch` made."""
-        return cls(
-            instance_type=choice.instance_type,
-            instance_count=choice.instance_count,
-            minutes=None if choice.minutes is None else round(choice.minutes, 1),
-            usd=None if choice.usd is None else round(choice.usd, 4),
-        )
-
-
-class BatchReference(_Strict):
-    """The batch and the transform job that the upload went through."""
-
-    id: str
-    job: str
-    expected: Annotated[
-        Expected | SkipJsonSchema[None],
-        Field(
-            description="absent for jobs that were made before this was noted",
-            exclude_if=lambda value: value is None,
-            json_schema_extra=lambda shown: shown.pop("default", None),
-        ),
-    ] = None
-
-
-class Result(_Strict):
+class Result(Strict):
     """What lies at `predictions/<path>.json` or `rejected/<path>.json`."""
 
     schema_version: Literal["1.0"] = "1.0"
@@ -156,7 +106,7 @@ class Result(_Strict):
         default=None, description="what was done to the pixels"
     )
     batch: BatchReference | None = None
-    warnings: list[str] = []
+    warnings: list[str] = Field(default=[])
     created_at: datetime
     notice: str = NOTICE
 

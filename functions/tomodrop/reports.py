@@ -11,7 +11,8 @@ from typing import Any
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
-from tomodrop.predictions import NOTICE, BatchReference, Prediction, Result, is_atypical
+from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
+from tomodrop.references import BatchReference
 from tomodrop.slices import IndexLine
 from tomodrop.volumes import face_of
 

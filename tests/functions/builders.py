@@ -18,14 +18,8 @@ from tomodrop.imaging.version import NORMALISER
 from tomodrop.instances import Choice
 from tomodrop.keys import JobName, slice_id, upload_id
 from tomodrop.live_model import LiveModel, write_live_model
-from tomodrop.predictions import (
-    BatchReference,
-    ModelReference,
-    Rejection,
-    Result,
-    predicted,
-    rejected,
-)
+from tomodrop.predictions import Rejection, Result, predicted, rejected
+from tomodrop.references import BatchReference, ModelReference
 from tomodrop.slices import IndexLine, Label, Source
 
 ACCOUNT = "123456789012"

@@ -18,7 +18,7 @@ from tomodrop.collecting import Collected, collect
 from tomodrop.errors import EventError
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
-from tomodrop.predictions import Expected
+from tomodrop.references import Expected
 from tomodrop.slices import IndexLine, read_lines, write_lines
 
 ENDED = JobEnded(str(JOB), "Completed", "")

@@ -21,7 +21,8 @@ from tests.functions.builders import (
 )
 from tomodrop.answers import Answer
 from tomodrop.imaging.version import NORMALISER
-from tomodrop.predictions import BatchReference, ModelReference, Result, Rules, predicted, schema
+from tomodrop.predictions import Result, Rules, predicted, schema
+from tomodrop.references import BatchReference, ModelReference
 
 PUBLISHED = REPOSITORY / "docs" / "prediction.schema.json"
 VALIDATOR = jsonschema_rs.validator_for(json.loads(PUBLISHED.read_text()), validate_formats=True)
