@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from training.algorithm.architectures import ARCHITECTURE
 from training.algorithm.artefact import (
     ModelDescription,
     add_typicality,
@@ -17,7 +18,6 @@ from training.algorithm.artefact import (
 )
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
-from training.algorithm.model import ARCHITECTURE
 
 DESCRIPTION = ModelDescription(
     architecture=ARCHITECTURE,
