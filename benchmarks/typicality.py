@@ -47,20 +47,20 @@ class Eye:
 
     def see(self, kind: Kind) -> Views:
         """The views of all files that the normaliser takes."""
-        kept = self._cache / f"{kind.group}-{kind.name}.pt" if self._cache else None
+        kept = self._cache / f"{kind.group}-{kind.name}.npz" if self._cache else None
         if kept and kept.exists():
-            views: Views = torch.load(kept, weights_only=True)
-            return views
+            with np.load(kept) as stored:
+                return dict(stored)
         started = time.monotonic()
         images = stack_images([pixels for file in kind.files for pixels in self._pixels(file)])
         parts = []
         with torch.inference_mode():
             for batch in images.split(BATCH):
                 features = self._classifier.features(Scaling().to_input(batch))
-                parts.append(look_at(batch, features))
-        views = {name: torch.cat([part[name] for part in parts]) for name in VIEWS}
+                parts.append(look_at(batch.permute(0, 2, 3, 1).numpy(), features.numpy()))
+        views = {name: np.concatenate([part[name] for part in parts]) for name in VIEWS}
         if kept:
-            torch.save(views, kept)
+            np.savez(kept, **views)  # type: ignore[arg-type]  # its stub has a flag among them
         seconds = time.monotonic() - started
         print(f"{kind.group}, {kind.name}: {len(images)} in {seconds:.0f} s", file=sys.stderr)
         return views
