@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.atypical import HELD_OUT, KNOWN, Kind, blocks, kinds
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normaliser import normalise
+from training.algorithm.appearance import Floats
 from training.algorithm.images import Scaling, decode_image, stack_images
 from training.algorithm.model import Classifier, build_resnet
 from training.algorithm.typicality import Typicality
@@ -32,7 +33,7 @@ MINIMUM = 0.05
 BATCH = 16
 VIEWS = (FEATURES, LEVELS, TEXTURE, LAYOUT)
 
-Views = dict[str, torch.Tensor]
+Views = dict[str, Floats]
 
 
 class Eye:
@@ -97,10 +98,11 @@ def rotation(known: Views, held_out: Views, sizes: list[int]) -> list[float]:
     The four blocks after it (around the end) are held out. `sizes` are the blocks' numbers of
     slices, in the order in which they lie in the views.
     """
-    parts = {name: torch.cat([known[name], held_out[name]]).split(sizes) for name in VIEWS}
+    edges = np.cumsum(sizes)[:-1]
+    parts = {name: np.split(np.concatenate([known[name], held_out[name]]), edges) for name in VIEWS}
 
     def joined(places: list[int]) -> Views:
-        return {name: torch.cat([parts[name][place] for place in places]) for name in VIEWS}
+        return {name: np.concatenate([parts[name][place] for place in places]) for name in VIEWS}
 
     shares = []
     for place in range(len(sizes)):
