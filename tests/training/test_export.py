@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shutil
 import signal
 import socket
@@ -41,7 +40,7 @@ GIVEN = {
     "image_shape": "1,28,28",
     "mini_batch_size": "10",
     "epochs": "1",
-    "learning_rate": "0.01",
+    "learning_rate": "0.001",
     "optimizer": "adamw",
     "head_stages": "2",
 }
@@ -128,7 +127,7 @@ def test_the_choice_and_all_its_figures_are_in_the_description(exported: Job) ->
     for figures in found["measured"].values():
         assert figures["images_per_second"] > 0
         assert 0 <= figures["accuracy"] <= 1
-    names = {name for name in os.listdir(exported.layout.model) if "openvino" in name}
+    names = {path.name for path in exported.layout.model.glob("openvino*")}
     assert names >= {"openvino.xml", "openvino.bin"}
     assert {name for name in content if name.startswith("openvino")} == names
     assert ("openvino-int8.xml" in names) == (found["precision"] == "int8")
@@ -142,7 +141,8 @@ def test_the_typicality_is_that_of_the_network_that_is_served(exported: Job) -> 
     for image, _label in make_samples(24, first_seed=90):
         pixels = decode_image(image, predictor.description.image_shape)
         shares.append(predictor.explain(pixels).typicality)
-    assert sorted(filter(None, shares)) == pytest.approx([n / 24 for n in range(1, 24)], abs=0.01)
+    found = sorted(share for share in shares if share is not None)
+    assert found == pytest.approx([n / 24 for n in range(24)], abs=1.01 / 24)
 
 
 def test_answers_without_pytorch_are_those_of_pytorch(exported: Job, client: Client) -> None:
@@ -175,7 +175,8 @@ def test_the_map_that_is_sent_adds_up_to_the_score(exported: Job) -> None:
     pixels = decode_image(make_slice(1, 7, side=28), (1, 28, 28))
     outputs = predictor.engine.run(pixels[None])
     bias = load_model(exported.layout.model)[1]["fc.bias"].numpy()
-    assert outputs.maps.mean(axis=(2, 3)) + bias == pytest.approx(outputs.scores, abs=0.02)
+    # Three digits are what bfloat16 has.
+    assert outputs.maps.mean(axis=(2, 3)) + bias == pytest.approx(outputs.scores, 0.005, abs=0.01)
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(client: Client) -> None:
@@ -245,7 +246,7 @@ def test_an_exported_network_that_is_altered_or_absent_ends_the_server_with_a_re
     name: str,
     harm: str,
 ) -> None:
-    monkeypatch.setattr(engines, "cpu_flags", lambda: frozenset[str]())
+    monkeypatch.setattr(engines, "cpu_flags", frozenset[str])
     path = copied.layout.model / name
     if harm == "remove":
         path.unlink()
@@ -259,7 +260,7 @@ def test_an_exported_network_that_is_altered_or_absent_ends_the_server_with_a_re
 def test_what_is_no_network_ends_the_server_with_a_reason(
     copied: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engines, "cpu_flags", lambda: frozenset[str]())
+    monkeypatch.setattr(engines, "cpu_flags", frozenset[str])
     monkeypatch.setattr("training.algorithm.artefact._check", lambda _path, _named: None)
     (copied.layout.model / "openvino.xml").write_text("<net/>")
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(copied.layout.base))

@@ -86,8 +86,8 @@ def save_model(
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    _write_description(folder, description, {"weights": _name(weights)})
-    # Of other weights: the description names them no more.
+    # What there is beside them is of other weights: the description names it no more.
+    _write_description(folder, replace(description, serving=None), {"weights": _name(weights)})
     for name in (TYPICALITY_NAME, TORCH_TYPICALITY_NAME, *OPENVINO_NAMES):
         (folder / name).unlink(missing_ok=True)
 

@@ -4,6 +4,8 @@ Which precision is served in is measured: a pass over train brings the slices th
 are fitted to, one over validation those that every precision answers. :mod:`precision` decides.
 """
 
+import contextlib
+import io
 import logging
 import tempfile
 import threading
@@ -162,6 +164,8 @@ def quantise(network: Any, images: Levels, stop: threading.Event, *, careful: bo
         import nncf  # noqa: PLC0415
 
         nncf.set_log_level(logging.ERROR)
+    # It draws bars of progress, which have no place in a job's log.
+    with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(
             network,
             nncf.Dataset(list(np.split(images, len(images))), give),
