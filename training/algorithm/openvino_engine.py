@@ -39,6 +39,7 @@ class OpenvinoEngine:
             compiled = openvino.Core().compile_model(network, "CPU", options)
         except RuntimeError as error:
             raise ArtefactError(f"OpenVINO cannot load the exported network: {error}") from error
+        self._tensor = openvino.Tensor
         streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self.name = f"OpenVINO, {precision}, {streams} streams on {cores} cores"
         self.workers = _AHEAD * streams
@@ -57,13 +58,10 @@ class OpenvinoEngine:
     def _run_one(self, image: Levels) -> tuple[Floats, ...]:
         request = self._requests.get()
         try:
-            request.set_input_tensor(self._tensor(image))
+            request.set_input_tensor(self._tensor(np.ascontiguousarray(image)))
             request.start_async()
             request.wait()
             # Copies: the next image overwrites what the request holds.
             return tuple(tensor.data.copy() for tensor in request.output_tensors)
         finally:
             self._requests.put(request)
-
-    def _tensor(self, image: Levels) -> Any:
-        return load_openvino().Tensor(np.ascontiguousarray(image))
