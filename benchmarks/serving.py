@@ -265,7 +265,8 @@ def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> 
 def table(layers: int, contenders: list[Contender]) -> Iterator[str]:
     slowest = contenders[-1].found
     yield f"\n## ResNet-{layers}, {SHAPE[1]} px\n"
-    yield "| | images/s, median (least to most) | times PyTorch eager | of benchmark_app | start, memory |"
+    heads = "images/s, median (least to most)", "times eager", "of benchmark_app", "start, memory"
+    yield f"| | {' | '.join(heads)} |"
     yield "|---|---|---|---|---|"
     for place, each in enumerate(contenders):
         of_app = ""
@@ -299,8 +300,8 @@ def main() -> None:
     lines = [
         f"# Serving, `python -m benchmarks.serving`: {count_cores()} cores of {cpu_name()}",
         "",
-        f"{given.rounds} alternating rounds of {given.seconds:g} s, load {load:.1f} before the first; "
-        "ratios are medians of those within a round.",
+        f"{given.rounds} alternating rounds of {given.seconds:g} s; load before them: {load:.1f}.",
+        "Ratios are medians of those within a round.",
     ]
     for layers in given.layers:
         lines += compare(layers, given.precisions, given.rounds, given.seconds)
