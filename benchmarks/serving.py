@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -247,13 +248,13 @@ def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> 
             folder = prepare(layers, base, precision)
             server = stack.enter_context(serving(base, body))
             note = f"first answer {server.first_answer_s:.1f} s, {server.resident_mb():.0f} MB"
-            run = lambda port=server.port: over_http(port, seconds)  # noqa: E731
+            run = partial(over_http, server.port, seconds)
             contenders.append(Contender(f"serve, {precision or 'PyTorch fp32'}", run, note))
             if precision:
                 graph = find_openvino(folder, QUANTISED if precision == INT8 else AS_LEARNED)
-                run = lambda graph=graph, p=precision: benchmark_app(graph, p, seconds)  # noqa: E731
+                run = partial(benchmark_app, graph, precision, seconds)
                 contenders.append(Contender(f"benchmark_app, {precision}", run))
-        run = lambda folder=bases[-1] / "model": eager(folder, seconds)  # noqa: E731
+        run = partial(eager, bases[-1] / "model", seconds)
         contenders.append(Contender("PyTorch eager fp32 alone", run))
         for number in range(rounds):
             for each in contenders:

@@ -56,7 +56,7 @@ class Eye:
         images = stack_images([pixels for file in kind.files for pixels in self._pixels(file)])
         parts = []
         with torch.inference_mode():
-            for batch in images.split(BATCH):
+            for batch in torch.split(images, BATCH):
                 features = self._classifier.features(Scaling().to_input(batch))
                 parts.append(look_at(batch.permute(0, 2, 3, 1).numpy(), features.numpy()))
         views = {name: np.concatenate([part[name] for part in parts]) for name in VIEWS}
@@ -75,7 +75,7 @@ class Eye:
 
 def flagged(typicality: Typicality, views: Views) -> float:
     chosen = {name: views[name] for name in typicality.views}
-    return float((typicality.score(chosen) < MINIMUM).double().mean())
+    return float((typicality.score(chosen) < MINIMUM).mean())
 
 
 def table(known: Views, held_out: Views, seen: list[tuple[Kind, Views]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ DIMENSIONS = {"features": 40, "levels": 6}
 def cloud(count: int, seed: int, shift: float = 0.0, **dimensions: int) -> dict[str, Array]:
     """Gaussian slices: in each view a few long axes and many short ones, around a far centre."""
     random = np.random.default_rng(seed)
-    views = {}
+    views: dict[str, Array] = {}
     for name, size in (dimensions or DIMENSIONS).items():
         spreads = np.linspace(5, 0.1, size)
         views[name] = 100 + shift + random.standard_normal((count, size)) * spreads

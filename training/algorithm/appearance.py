@@ -47,13 +47,14 @@ def texture(pictures: Floats) -> Floats:
     flat = pictures - pictures.mean(axis=(1, 2), keepdims=True)
     power = np.square(np.abs(np.fft.fft2(flat * window)))
     means = power.reshape(len(power), -1) @ rings
-    return np.log10(np.maximum(means, _LEAST_POWER)).astype(np.float32)
+    return np.asarray(np.log10(np.maximum(means, _LEAST_POWER)), dtype=np.float32)
 
 
 def layout(pictures: Floats) -> Floats:
     """Return the mean grey of 8 x 8 cells, (N, 64)."""
     down, across = (_cells(length) for length in pictures.shape[1:])
-    return (down @ pictures @ across.T).reshape(len(pictures), -1)
+    cells: Floats = (down @ pictures @ across.T).reshape(len(pictures), -1)
+    return cells
 
 
 @lru_cache
@@ -81,4 +82,5 @@ def _rings(height: int, width: int) -> Floats:
     flat = frequency.reshape(-1, 1)
     # The lowest frequency must not be rounded out of its ring.
     rings = (flat >= edges[:-1] * (1 - 5e-7)) & (flat < edges[1:])
-    return (rings / np.maximum(rings.sum(axis=0), 1)).astype(np.float32)
+    shares: Floats = (rings / np.maximum(rings.sum(axis=0), 1)).astype(np.float32)
+    return shares

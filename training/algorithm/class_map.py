@@ -22,7 +22,7 @@ def class_maps(stage_maps: Sequence[torch.Tensor], weight: torch.Tensor) -> torc
     ``weight`` (classes, sum of C) is the head's.
     """
     finest = stage_maps[0].shape[2:]
-    parts = weight.split([maps.shape[1] for maps in stage_maps], dim=1)
+    parts = torch.split(weight, [maps.shape[1] for maps in stage_maps], dim=1)
     total = torch.zeros(())
     for maps, part in zip(stage_maps, parts, strict=True):
         total = total + _enlarge(_weigh(maps, part), finest)
@@ -31,7 +31,7 @@ def class_maps(stage_maps: Sequence[torch.Tensor], weight: torch.Tensor) -> torc
 
 def _weigh(maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     flat = weight @ maps.flatten(2)
-    return flat.unflatten(2, maps.shape[2:])
+    return flat.reshape(*flat.shape[:2], *maps.shape[2:])
 
 
 def _enlarge(maps: torch.Tensor, grid: torch.Size) -> torch.Tensor:

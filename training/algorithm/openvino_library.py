@@ -1,10 +1,10 @@
 """OpenVINO, without its telemetry."""
 
 import sys
-from types import ModuleType
+from typing import Any
 
 
-def load_openvino() -> ModuleType:
+def load_openvino() -> Any:
     """Return the package; from then on, neither it nor NNCF can send anything.
 
     Both send an event when they are imported, unless the package for it cannot be: then they use

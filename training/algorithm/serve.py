@@ -117,7 +117,7 @@ class Server:
     def _tell_all(self, answer: Answer, form: "Form") -> dict[str, object]:
         """Answer with all there is to say; what the model does not have is left out."""
         description = self._predictor.description
-        content = {
+        content: dict[str, object] = {
             "prediction": answer.probabilities,
             "calibrated": answer.calibrated,
             "classes": description.classes,

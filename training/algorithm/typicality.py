@@ -62,7 +62,7 @@ class View:
         zero, one = np.zeros(()), np.ones(())
         distances = cls(mean, axes[:count], spreads, rest, zero, one).distance(held_out)
         width = np.maximum(distances.std(), _LEAST_WIDTH)
-        return cls(mean, axes[:count], spreads, rest, np.median(distances), width)
+        return cls(mean, axes[:count], spreads, rest, np.asarray(np.median(distances)), width)
 
     def distance(self, rows: Array) -> Array:
         """Return how much further out than is usual each row is, in usual deviations, (N)."""
@@ -163,4 +163,5 @@ def check_counts(train: int, held_out: int) -> None:
 
 def _furthest(views: Mapping[str, View], rows: Views) -> Array:
     distances = [view.distance(rows[name]) for name, view in views.items()]
-    return np.stack(distances).max(axis=0)
+    furthest: Array = np.stack(distances).max(axis=0)
+    return furthest
