@@ -50,7 +50,7 @@ def test_texture_does_not_see_brightness_and_does_see_blur() -> None:
     noise = (0.3 + 0.2 * rand(1, 48, 48)).astype(np.float32)
     assert np.allclose(texture(noise), texture(noise + 0.2), atol=1e-3)
     steps = [np.roll(noise, (down, across), (1, 2)) for down in (0, 1) for across in (0, 1)]
-    blurred: np.ndarray = np.mean(steps, axis=0, dtype=np.float32)
+    blurred = np.asarray(np.mean(steps, axis=0), dtype=np.float32)
     assert (texture(noise) - texture(blurred))[0, -1] > 0.5
 
 

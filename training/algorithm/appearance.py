@@ -53,8 +53,7 @@ def texture(pictures: Floats) -> Floats:
 def layout(pictures: Floats) -> Floats:
     """Return the mean grey of 8 x 8 cells, (N, 64)."""
     down, across = (_cells(length) for length in pictures.shape[1:])
-    cells: Floats = (down @ pictures @ across.T).reshape(len(pictures), -1)
-    return cells
+    return np.asarray(down @ pictures @ across.T, dtype=np.float32).reshape(len(pictures), -1)
 
 
 @lru_cache
