@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -87,11 +88,20 @@ def error_reply(status: HTTPStatus, code: str, message: str) -> Reply:
     return json_reply(status, {"__type": code, "message": message}, x_amzn_errortype=code)
 
 
+class Dispatcher(DomainDispatcherApplication):
+    """moto's, which looks through the folders of its own package to find a request's service."""
+
+    @lru_cache(maxsize=1024)  # noqa: B019  (there is one, as long as the process lives)
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """The name of the service that a host stands for."""
+        return super().get_backend_for_host(host)
+
+
 class Gateway:
     """The WSGI application that the server runs; guards by moto's names of the services."""
 
     def __init__(self, guards: Mapping[str, Guard]) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = Dispatcher(create_backend_app)
         self._guards = dict(guards)
         # A guard under a name that moto does not use would guard nothing.
         assert set(guards) <= {service for service, _ in self._moto.backend_url_patterns}

@@ -1,38 +1,20 @@
 """moto's services over HTTP on a free port of this machine, served from threads of this process."""
 
-import logging
 import threading
 from types import TracebackType
 from typing import Self
 
-from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import BaseWSGIServer, make_server
-
 from local.gateway import Gateway
+from local.keep_alive import KeepAliveServer
 
 HOST = "127.0.0.1"
-
-logger = logging.getLogger(__name__)
-
-
-class QuietRequestHandler(MotoRequestHandler):
-    """A request each few milliseconds is no news; errors go to the log."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of requests that were answered."""
-
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002, ARG002
-        """Errors of the connection itself, such as a client that went away."""
-        logger.debug(message, *args)
 
 
 class MotoServer:
     """Serves a gateway until stopped. A context manager."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._server: BaseWSGIServer = make_server(
-            HOST, 0, gateway, threaded=True, request_handler=QuietRequestHandler
-        )
+        self._server = KeepAliveServer(HOST, 0, gateway)
         self._thread = threading.Thread(target=self._server.serve_forever, name="moto server")
 
     @property
@@ -49,6 +31,7 @@ class MotoServer:
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
+        self._server.close_connections()
         self._server.server_close()
 
     def __enter__(self) -> Self:

@@ -10,6 +10,11 @@ from local.folders import Listing, list_folder, printable
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 
+# non_covid, no-finding, normal, healthy, CT-0 (MosMedData) and the like.
+_NOTHING_FOUND = re.compile(
+    r"(no|non|not|normal|healthy|negative|control|controls|benign|ct-0)(?![a-z0-9])", re.IGNORECASE
+)
+
 # Template parameters as one machine wants them: short waits and little at a time. Any of them can
 # be set with --set; what is not here has the template's own default, as on AWS.
 LOCAL_DEFAULTS: Mapping[str, str] = {
@@ -149,9 +154,14 @@ def labelled_faults(folder: Path, class_names: str | None) -> list[str]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the class folders, sorted: the order of the model's outputs unless --set says."""
+    """Names of the class folders: the order of the model's outputs unless --set says.
+
+    Sorted, but names that say that nothing was found come first: the first class is the one that
+    volumes and sensitivity are not about.
+    """
     entries = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
-    return sorted(entry.name for entry in entries if entry.is_dir())
+    names = sorted(entry.name for entry in entries if entry.is_dir())
+    return sorted(names, key=lambda name: _NOTHING_FOUND.match(name) is None)
 
 
 def _depth_faults(listing: Listing) -> list[str]:

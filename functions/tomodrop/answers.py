@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tomodrop import keys, objects
-from tomodrop.clients import THREADS, App
+from tomodrop.clients import App
 from tomodrop.errors import AnswerError
 from tomodrop.keys import JobName
 
@@ -91,21 +91,23 @@ def _is_probability(value: object) -> bool:
     )
 
 
+def find_outputs(app: App, job: JobName) -> dict[str, str]:
+    """Key of the output of every slice that the job wrote one for, by slice id."""
+    found = objects.keys_under(app.s3, app.settings.work_bucket, keys.job_outputs(job))
+    return {keys.slice_of_output(key): key for key in found}
+
+
 def read_answers(
-    app: App, job: JobName, classes: Sequence[str], wanted: Iterable[str]
+    app: App, pool: Executor, outputs: dict[str, str], classes: Sequence[str], wanted: Iterable[str]
 ) -> dict[str, Answer]:
-    """Answers by slice id, for every wanted slice that has a readable output."""
-    work = app.settings.work_bucket
-    asked = set(wanted)
-    found = {
-        keys.slice_of_output(key): key
-        for key in objects.keys_under(app.s3, work, keys.job_outputs(job))
-        if keys.slice_of_output(key) in asked
-    }
-    read = partial(_read_answer, app, classes)
-    with ThreadPoolExecutor(THREADS) as pool:
-        answers = dict(zip(found, pool.map(read, found.values()), strict=True))
-    return {slice_id: answer for slice_id, answer in answers.items() if answer is not None}
+    """Answers by slice id, for every wanted slice that has a readable output.
+
+    `outputs`: where they lie, by slice id.
+    """
+    there = {slice_id: outputs[slice_id] for slice_id in wanted if slice_id in outputs}
+    answers = pool.map(partial(_read_answer, app, classes), there.values())
+    pairs = zip(there, answers, strict=True)
+    return {slice_id: answer for slice_id, answer in pairs if answer is not None}
 
 
 def _read_answer(app: App, classes: Sequence[str], key: str) -> Answer | None:

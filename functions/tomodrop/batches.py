@@ -31,8 +31,9 @@ _KEEP_DAYS = 90
 class Part:
     """Some uploads of one window, scored by one transform job at a time.
 
-    `slices_key` names the index lines that this attempt is to score; `job` and `model` (the live
-    model's record) are empty until a job was made; `state_since` is when the item last moved.
+    `slices_key` names the index lines that this attempt is to score; `job`, `model` (the live
+    model's record) and `expected` (what the job takes, see `instances.Choice`) are empty until a
+    job was made; `state_since` is when the item last moved.
     """
 
     batch: str
@@ -42,6 +43,7 @@ class Part:
     slices_key: str
     job: str = ""
     model: str = ""
+    expected: str = ""
     state_since: str = ""
 
 
@@ -99,12 +101,20 @@ class Batches:
         ).get("Item")
         return _part(found) if found else None
 
-    def submit(self, part: Part, job: str, model: dict[str, Any]) -> bool:
+    def submit(
+        self, part: Part, job: str, model: dict[str, Any], expected: dict[str, Any] | None = None
+    ) -> bool:
         """The part's job exists."""
         return self._update(
             part.batch,
             part.part,
-            {"state": "SUBMITTED", "pending": "submitted", "job": job, "model": json.dumps(model)},
+            {
+                "state": "SUBMITTED",
+                "pending": "submitted",
+                "job": job,
+                "model": json.dumps(model),
+                "expected": json.dumps(expected) if expected else "",
+            },
             when=Attr("state").eq("READY") & Attr("attempt").eq(part.attempt),
         )
 
@@ -188,5 +198,6 @@ def _part(item: dict[str, Any]) -> Part:
         slices_key=item["slices_key"],
         job=item.get("job", ""),
         model=item.get("model", ""),
+        expected=item.get("expected", ""),
         state_since=item["state_since"],
     )

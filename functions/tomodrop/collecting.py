@@ -1,31 +1,27 @@
 """Collect: a transform job ended; publish what it answered, and see to what it did not."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
 from tomodrop import keys, objects
-from tomodrop.answers import read_answers
+from tomodrop.answers import find_outputs, read_answers
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import THREADS, App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName, parse_job_name
 from tomodrop.live_model import LiveModel
-from tomodrop.predictions import (
-    BatchReference,
-    ModelReference,
-    Rejection,
-    Result,
-    Rules,
-    predicted,
-    rejected,
-)
-from tomodrop.publishing import publish
-from tomodrop.reports import write_report
-from tomodrop.slices import IndexLine, by_upload, read_lines, write_lines
+from tomodrop.predictions import Rejection, Result, Rules, predicted, rejected
+from tomodrop.publishing import publish_all
+from tomodrop.references import BatchReference, Expected, ModelReference
+from tomodrop.reports import Tally, write_report
+from tomodrop.slices import IndexLine, chunks_of_uploads, read_lines, write_lines
 
 logger = Logger(child=True)
+
+# Outputs that are read and results that are held at a time.
+CHUNK_SLICES = 500
 
 
 @dataclass(frozen=True)
@@ -53,36 +49,74 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
     if part is None or part.state != "SUBMITTED" or part.job != str(job):
         logger.info("nothing waits for this job", extra={"job": str(job)})
         return None
-    model = LiveModel.model_validate_json(part.model)
-    work = app.settings.work_bucket
-    uploads = by_upload(read_lines(objects.read(app.s3, work, part.slices_key)))
-    results = _results(app, job, model, uploads)
-    unanswered = {upload: slices for upload, slices in uploads.items() if upload not in results}
+    scored = _Scored(job, part, LiveModel.model_validate_json(part.model))
     gives_up = part.attempt >= app.settings.max_attempts
-    if gives_up:
-        results |= {
-            upload: _no_answer(slices, job, part.attempt) for upload, slices in unanswered.items()
-        }
-    _publish_all(app, uploads, results)
-    write_report(app, job, ended, uploads, results)
-    _move_on(app, batches, part, {} if gives_up else unanswered)
-    done = _count(results, retried=0 if gives_up else len(unanswered))
+    tally = Tally(app.settings.minimum_typicality)
+    with ThreadPoolExecutor(THREADS) as pool:
+        unanswered = _publish(app, pool, scored, tally, gives_up=gives_up)
+        write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
+    _move_on(app, batches, part, unanswered)
+    done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
     logger.info("collected", extra={"job": str(job), "status": ended.status} | vars(done))
     return done
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A part, the job that scored it, and the model that it was scored by."""
+
+    job: JobName
+    part: Part
+    model: LiveModel
+
+    @property
+    def batch(self) -> BatchReference:
+        expected = self.part.expected
+        return BatchReference(
+            id=self.job.batch,
+            job=str(self.job),
+            expected=Expected.model_validate_json(expected) if expected else None,
+        )
+
+
+def _publish(app: App, pool: Executor, scored: _Scored, tally: Tally, *, gives_up: bool) -> bytes:
+    """Publish what the job answered, and return the index lines of what is to be tried again.
+
+    It goes in chunks: a part may have a hundred thousand slices, and the function little memory.
+    """
+    lines = read_lines(objects.read(app.s3, app.settings.work_bucket, scored.part.slices_key))
+    outputs = find_outputs(app, scored.job)
+    unanswered = bytearray()
+    for uploads in chunks_of_uploads(lines, CHUNK_SLICES):
+        results = _results(app, pool, scored, uploads, outputs)
+        for upload in [upload for upload in uploads if upload not in results]:
+            if gives_up:
+                results[upload] = _no_answer(uploads[upload], scored)
+            else:
+                unanswered += write_lines(uploads[upload])
+        pairs = [(uploads[upload][0].source, result) for upload, result in results.items()]
+        publish_all(app.s3, app.settings.predictions_bucket, pool, pairs)
+        for upload, slices in uploads.items():
+            tally.count(slices, results.get(upload))
+    return bytes(unanswered)
+
+
 def _results(
-    app: App, job: JobName, model: LiveModel, uploads: dict[str, list[IndexLine]]
+    app: App,
+    pool: Executor,
+    scored: _Scored,
+    uploads: dict[str, list[IndexLine]],
+    outputs: dict[str, str],
 ) -> dict[str, Result]:
+    model = scored.model
     wanted = [line.slice_id for slices in uploads.values() for line in slices]
-    answers = read_answers(app, job, model.classes, wanted)
+    answers = read_answers(app, pool, outputs, model.classes, wanted)
     reference = ModelReference(
         name=model.model_name,
         training_job=model.training_job,
         normaliser=model.normaliser,
         metrics=model.metrics,
     )
-    batch = BatchReference(id=job.batch, job=str(job))
     rules = Rules(app.settings.volume_top_share, app.settings.minimum_typicality)
     return {
         upload: predicted(
@@ -90,7 +124,7 @@ def _results(
             [answers[line.slice_id] for line in slices],
             list(model.classes),
             reference,
-            batch,
+            scored.batch,
             rules,
         )
         for upload, slices in uploads.items()
@@ -98,40 +132,20 @@ def _results(
     }
 
 
-def _no_answer(slices: list[IndexLine], job: JobName, attempts: int) -> Result:
+def _no_answer(slices: list[IndexLine], scored: _Scored) -> Result:
     rejection = Rejection(
         code="no_answer",
-        message=f"The model gave no usable answer in {attempts} attempts.",
+        message=f"The model gave no usable answer in {scored.part.attempt} attempts.",
         remedy="Look for this job in the transform job logs; upload the file again to retry.",
     )
-    return rejected(slices[0].source, rejection, BatchReference(id=job.batch, job=str(job)))
+    return rejected(slices[0].source, rejection, scored.batch)
 
 
-def _publish_all(app: App, uploads: dict[str, list[IndexLine]], results: dict[str, Result]) -> None:
-    bucket = app.settings.predictions_bucket
-
-    def publish_one(upload: str) -> bool:
-        return publish(app.s3, bucket, uploads[upload][0].source, results[upload])
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        # Drained, so that the first failure is raised here and the part stays as it is.
-        list(pool.map(publish_one, results))
-
-
-def _move_on(
-    app: App, batches: Batches, part: Part, unanswered: dict[str, list[IndexLine]]
-) -> None:
+def _move_on(app: App, batches: Batches, part: Part, unanswered: bytes) -> None:
     if not unanswered:
         batches.finish(part)
         return
-    lines = [line for slices in unanswered.values() for line in slices]
     slices_key = keys.part_slices(part.batch, part.part, part.attempt + 1)
-    objects.write(
-        app.s3, app.settings.work_bucket, slices_key, write_lines(lines), "application/jsonl"
-    )
+    work = app.settings.work_bucket
+    objects.write(app.s3, work, slices_key, unanswered, "application/jsonl")
     batches.retry(part, slices_key)
-
-
-def _count(results: dict[str, Result], retried: int) -> Collected:
-    predictions = sum(result.status == "predicted" for result in results.values())
-    return Collected(predictions, len(results) - predictions, retried)

@@ -9,9 +9,12 @@ from botocore.exceptions import ClientError
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
+from tomodrop.instances import Choice, choose_instance, expect
 from tomodrop.keys import JobName
 from tomodrop.live_model import LiveModel, read_live_model, read_model_record
 from tomodrop.objects import error_code
+from tomodrop.references import Expected
+from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, read_lines, write_lines
 from tomodrop.transform_jobs import transform_manifest, transform_request
 from tomodrop.windows import is_settled
@@ -108,13 +111,28 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> boo
     slice_ids = [line.slice_id for line in read_lines(lines)]
     manifest = transform_manifest(work, part.batch, slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
+    choice = _choose(app.settings, len(slice_ids))
+    request = transform_request(app.settings, job, model.model_name, choice)
     try:
-        app.sagemaker.create_transform_job(**transform_request(app.settings, job, model.model_name))
+        app.sagemaker.create_transform_job(**request)
     except ClientError as error:
         if error_code(error) != "ResourceInUse":
             raise
-        # Made by an invocation that did not come to note it; it may run on an earlier model.
+        # Made by an invocation that did not come to note it; it may run on an earlier model, and
+        # on another instance than would be chosen now.
         made = app.sagemaker.describe_transform_job(TransformJobName=str(job))
         model = read_model_record(app, made["ModelName"])
-    batches.submit(part, str(job), model.model_dump(mode="json"))
+        place = made["TransformResources"]
+        choice = expect(len(slice_ids), place["InstanceType"], place["InstanceCount"])
+    expected = Expected.of(choice).model_dump(mode="json")
+    batches.submit(part, str(job), model.model_dump(mode="json"), expected)
     return True
+
+
+def _choose(settings: Settings, slices: int) -> Choice:
+    return choose_instance(
+        slices,
+        settings.allowed_instance_types,
+        settings.transform_target_minutes,
+        settings.transform_instance_count,
+    )

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from tomodrop.answers import Answer
+from tomodrop.references import BatchReference, ModelReference, Strict
 from tomodrop.slices import IndexLine, Source
 from tomodrop.volumes import RULE, shows_lung, volume_probabilities
 
@@ -31,11 +32,7 @@ Typicality = Annotated[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ResultSource(_Strict):
+class ResultSource(Strict):
     """The upload version that this result answers."""
 
     bucket: str
@@ -47,7 +44,7 @@ class ResultSource(_Strict):
     sha256: str | None = Field(description="null when the upload was not read")
 
 
-class Prediction(_Strict):
+class Prediction(Strict):
     """The most probable class; `index` is its place in the model's classes.
 
     Probabilities are the calibrated ones where the model has them. `typicality` is the middle one
@@ -61,7 +58,7 @@ class Prediction(_Strict):
     typicality: Typicality = None
 
 
-class SliceResult(_Strict):
+class SliceResult(Strict):
     """One slice of a volume: `position_mm` along the volume's axis, if the source knows it."""
 
     index: int = Field(ge=0)
@@ -73,7 +70,7 @@ class SliceResult(_Strict):
     typicality: Typicality = None
 
 
-class VolumeReading(_Strict):
+class VolumeReading(Strict):
     """How the volume's probabilities were made from its slices'; indexes are those of `slices`."""
 
     rule: str
@@ -82,7 +79,7 @@ class VolumeReading(_Strict):
     slices_without_lung: list[int]
 
 
-class Rejection(_Strict):
+class Rejection(Strict):
     """Why there is no prediction: a stable code, what is wrong, and what to do."""
 
     code: str
@@ -90,23 +87,7 @@ class Rejection(_Strict):
     remedy: str
 
 
-class ModelReference(_Strict):
-    """The model that answered, and how it did on slices held out from its training."""
-
-    name: str
-    training_job: str
-    normaliser: str
-    metrics: dict[str, Any]
-
-
-class BatchReference(_Strict):
-    """The batch and the transform job that the upload went through."""
-
-    id: str
-    job: str
-
-
-class Result(_Strict):
+class Result(Strict):
     """What lies at `predictions/<path>.json` or `rejected/<path>.json`."""
 
     schema_version: Literal["1.0"] = "1.0"
@@ -125,7 +106,7 @@ class Result(_Strict):
         default=None, description="what was done to the pixels"
     )
     batch: BatchReference | None = None
-    warnings: list[str] = []
+    warnings: list[str] = Field(default=[])
     created_at: datetime
     notice: str = NOTICE
 

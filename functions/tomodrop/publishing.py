@@ -4,9 +4,15 @@ Each upload has one JSON, under `predictions/` or `rejected/`. Writers may run t
 the wrong order, so a result is put with S3's conditional writes and the other folder is looked at
 *after* the put: of two writers at least one then sees both, and the older result goes. It goes by a
 conditional delete too: by then a third writer may have put a newer one in its place.
+
+Many results are put together, and the other folder is then looked at by listing it once for all.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 _BUSY = frozenset({"ConditionalRequestConflict", "409"})
 _REPLACED = frozenset({"PreconditionFailed", "412"})
 _MAX_RACES = 10
+# A page of a listing costs about as much as so many looks at single keys (S3 pricing: LIST is
+# billed as PUT, HEAD as GET).
+_LOOKS_PER_LISTING = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,18 @@ class _Stored:
 
     source: Source
     etag: str
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What came of a put: `mine` is the result of this version that lies at `own` now, if any."""
+
+    source: Source
+    status: Literal["predicted", "rejected"]
+    own: str
+    other: str
+    is_new: bool
+    mine: _Stored | None
 
 
 def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool:
@@ -43,17 +64,71 @@ def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool
     ClientError
         S3 refused for another reason than a lost race, or ten races were lost in a row.
     """
+    return _settle(s3, bucket, _put(s3, bucket, source, result))
+
+
+def publish_all(
+    s3: "S3Client", bucket: str, pool: Executor, results: Sequence[tuple[Source, Result]]
+) -> None:
+    """`publish` many, with hardly more than one call for each.
+
+    Raises
+    ------
+    ClientError
+        As `publish`; all other results that were begun are put.
+    """
+    # Drained, so that a failure is raised here.
+    written = list(pool.map(lambda pair: _put(s3, bucket, *pair), results))
+    absent = {
+        key
+        for status in ("predicted", "rejected")
+        for key in absent_keys(s3, bucket, [w.other for w in written if w.status == status])
+    }
+    unclear = [one for one in written if one.other not in absent]
+    list(pool.map(lambda one: _settle(s3, bucket, one), unclear))
+
+
+def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:
+    """Those of the keys that are certainly not there, found by listing from the first to the last.
+
+    A listing that gets long, because many other keys lie between, is broken off: what was not
+    reached is not among them.
+    """
+    ordered = sorted(wanted)
+    if not ordered:
+        return set()
+    prefix = commonprefix(ordered)  # noqa: RUF071  (S3's prefixes are characters, not folders)
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=prefix, StartAfter=ordered[0][:-1]
+    )
+    present: set[str] = set()
+    reached = ""
+    for page in islice(pages, 1 + len(ordered) // _LOOKS_PER_LISTING):
+        found = [item["Key"] for item in page.get("Contents", [])]
+        present.update(found)
+        reached = max([reached, *found])
+        if not page["IsTruncated"] or reached >= ordered[-1]:
+            return set(ordered) - present
+    return {key for key in ordered if key <= reached} - present
+
+
+def _put(s3: "S3Client", bucket: str, source: Source, result: Result) -> _Written:
     homes = (keys.prediction_key(source.key), keys.rejection_key(source.key))
     own, other = homes if result.status == "predicted" else homes[::-1]
     is_new, mine = _put_if_newer(s3, bucket, own, source, result.to_json())
-    opposite = _stored(s3, bucket, other)
+    return _Written(source, result.status, own, other, is_new, mine)
+
+
+def _settle(s3: "S3Client", bucket: str, written: _Written) -> bool:
+    """Let one of the two folders' results go, if both have one; whether ours is new and stays."""
+    opposite = _stored(s3, bucket, written.other)
     if not opposite:
-        return is_new
-    if _outweighs(source, result.status, opposite.source):
-        _delete_unless_replaced(s3, bucket, other, opposite)
-        return is_new
-    if mine:
-        _delete_unless_replaced(s3, bucket, own, mine)
+        return written.is_new
+    if _outweighs(written.source, written.status, opposite.source):
+        _delete_unless_replaced(s3, bucket, written.other, opposite)
+        return written.is_new
+    if written.mine:
+        _delete_unless_replaced(s3, bucket, written.own, written.mine)
     return False
 
 

@@ -2,84 +2,124 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
-from tomodrop.keys import JobName
 from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
+from tomodrop.references import BatchReference
 from tomodrop.slices import IndexLine
 from tomodrop.volumes import face_of
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A prediction, as far as the contact sheet needs it. `slice_id` is its upload's face."""
+
+    slice_id: str
+    label: str
+    probability: float
+    caption: str
+    atypical: bool
+
+
+@dataclass
+class Tally:
+    """What a report is made of, gathered upload by upload: results themselves are not kept."""
+
+    minimum_typicality: float
+    uploads: int = 0
+    slices: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    shown: list[Shown] = field(default_factory=list)
+
+    def count(self, slices: list[IndexLine], result: Result | None) -> None:
+        """Take an upload in. `result` None: it is left for another attempt."""
+        self.uploads += 1
+        self.slices += len(slices)
+        if result and result.rejection:
+            self.rejected[result.rejection.code] += 1
+        if result and result.prediction:
+            self.shown.append(self._shown(slices, result.prediction))
+
+    def _shown(self, slices: list[IndexLine], prediction: Prediction) -> Shown:
+        return Shown(
+            slice_id=face_of(slices).slice_id,
+            label=prediction.label,
+            probability=prediction.probability,
+            caption=PurePosixPath(slices[0].source.key).name,
+            atypical=is_atypical(prediction.typicality, self.minimum_typicality),
+        )
+
+    @property
+    def left(self) -> int:
+        """Uploads without a result."""
+        return self.uploads - len(self.shown) - self.rejected.total()
+
+
 def write_report(
     app: App,
-    job: JobName,
+    pool: Executor,
+    batch: BatchReference,
     ended: JobEnded,
-    uploads: dict[str, list[IndexLine]],
-    results: dict[str, Result],
+    tally: Tally,
+    classes: Sequence[str],
 ) -> None:
     """Put `summary.json` into `reports/<batch>/<job>/`, and `contact-sheet.png` of predictions."""
-    folder = f"reports/{job.batch}/{job}/"
+    folder = f"reports/{batch.id}/{batch.job}/"
     bucket = app.settings.predictions_bucket
-    summary = summarise(job, ended, uploads, results, app.settings.minimum_typicality)
-    body = json.dumps(summary, indent=2).encode()
+    body = json.dumps(summarise(batch, ended, tally), indent=2).encode()
     objects.write(app.s3, bucket, f"{folder}summary.json", body, "application/json")
-    shown = {upload: found.prediction for upload, found in results.items() if found.prediction}
-    if shown:
-        sheet = _draw(app, job, uploads, shown)
+    if tally.shown:
+        sheet = _draw(app, pool, batch.id, tally.shown, classes)
         objects.write(app.s3, bucket, f"{folder}contact-sheet.png", sheet, "image/png")
 
 
-def summarise(
-    job: JobName,
-    ended: JobEnded,
-    uploads: dict[str, list[IndexLine]],
-    results: dict[str, Result],
-    minimum_typicality: float,
-) -> dict[str, Any]:
+def summarise(batch: BatchReference, ended: JobEnded, tally: Tally) -> dict[str, Any]:
     """Counts of one job: by label, by reason of rejection, and what waits for another attempt."""
-    predictions = [r.prediction for r in results.values() if r.prediction]
-    labels = Counter(prediction.label for prediction in predictions)
-    codes = Counter(r.rejection.code for r in results.values() if r.rejection)
+    labels = Counter(shown.label for shown in tally.shown)
     return {
-        "batch": job.batch,
-        "job": str(job),
-        "attempt": job.attempt,
+        "batch": batch.id,
+        "job": batch.job,
+        "attempt": int(batch.job.rpartition("-")[2]),
         "job_status": ended.status,
         "failure_reason": ended.failure_reason or None,
-        "uploads": len(uploads),
-        "slices": sum(map(len, uploads.values())),
+        "expected": batch.expected.model_dump(mode="json") if batch.expected else None,
+        "uploads": tally.uploads,
+        "slices": tally.slices,
         "predicted": dict(sorted(labels.items())),
-        "atypical": sum(is_atypical(p.typicality, minimum_typicality) for p in predictions),
-        "rejected": dict(sorted(codes.items())),
-        "left_for_next_attempt": len(uploads) - len(results),
+        "atypical": sum(shown.atypical for shown in tally.shown),
+        "rejected": dict(sorted(tally.rejected.items())),
+        "left_for_next_attempt": tally.left,
         "notice": NOTICE,
     }
 
 
 def _draw(
-    app: App, job: JobName, uploads: dict[str, list[IndexLine]], shown: dict[str, Prediction]
+    app: App, pool: Executor, batch: str, shown: Sequence[Shown], classes: Sequence[str]
 ) -> bytes:
     # Imported here: a job without a single prediction needs no imaging library.
     from tomodrop.contact_sheet import Tile, choose, contact_sheet  # noqa: PLC0415
 
-    some = next(iter(shown.values()))
-    classes = list(some.probabilities)
     tiles = [
         Tile(
-            key=f"{keys.batch_slices(job.batch)}{face_of(uploads[upload]).slice_id}.png",
-            label=prediction.label,
-            probability=prediction.probability,
-            caption=PurePosixPath(uploads[upload][0].source.key).name,
-            atypical=is_atypical(prediction.typicality, app.settings.minimum_typicality),
+            key=f"{keys.batch_slices(batch)}{one.slice_id}.png",
+            label=one.label,
+            probability=one.probability,
+            caption=one.caption,
+            atypical=one.atypical,
         )
-        for upload, prediction in shown.items()
+        for one in shown
     ]
     chosen = choose(tiles, classes)
     work = app.settings.work_bucket
-    pictures = {tile.key: objects.read(app.s3, work, tile.key) for tile in chosen.tiles()}
-    title = f"Batch {job.batch}: {len(shown)} predictions"
+    wanted = [tile.key for tile in chosen.tiles()]
+    read = pool.map(lambda key: objects.read(app.s3, work, key), wanted)
+    pictures = dict(zip(wanted, read, strict=True))
+    title = f"Batch {batch}: {len(shown)} predictions"
     return contact_sheet(chosen, pictures, classes, title=title, notice=NOTICE)

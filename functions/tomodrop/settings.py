@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from tomodrop.errors import SettingsError
+from tomodrop.instances import INSTANCES
 
 MIB = 1024 * 1024
 
@@ -72,9 +73,22 @@ def _refuse_unusable(definitions: tuple[tuple[str, str], ...]) -> tuple[tuple[st
     return definitions
 
 
+def _refuse_unknown(types: tuple[str, ...]) -> tuple[str, ...]:
+    """Empty, or known types: among others there would be nothing to choose by."""
+    if types == ("",):
+        return ()
+    if unknown := [name for name in types if name not in INSTANCES]:
+        message = f"{', '.join(unknown)}: of {', '.join(INSTANCES)} only speed and price are known"
+        raise ValueError(message)
+    return types
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
 Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
+InstanceTypes = Annotated[
+    tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_unknown)
+]
 MetricDefinitions = Annotated[Pairs, AfterValidator(_refuse_unusable)]
 _MAX_METRIC_DEFINITIONS = 40  # SageMaker's own limit
 
@@ -118,6 +132,8 @@ class Settings(BaseModel):
     training_max_hours: float = Field(gt=0)
     use_spot: bool
     transform_instance_type: str
+    transform_instance_types: InstanceTypes
+    transform_target_minutes: float = Field(gt=0)
     transform_instance_count: int = Field(ge=1)
     max_concurrent_transforms: int = Field(ge=1, le=16)
     answer_detail: Literal["plain", "verbose"]
@@ -160,6 +176,11 @@ class Settings(BaseModel):
     def window_seconds(self) -> int:
         """Length of a window in whole seconds, at least one."""
         return max(1, round(self.window_minutes * 60))
+
+    @property
+    def allowed_instance_types(self) -> tuple[str, ...]:
+        """What transform jobs may run on, at least one."""
+        return self.transform_instance_types or (self.transform_instance_type,)
 
     @property
     def lung_window_hu(self) -> tuple[float, float]:

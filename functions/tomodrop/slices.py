@@ -4,6 +4,8 @@ A slice that no index part names does not exist. Parts are JSON Lines, one objec
 """
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
+from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -71,7 +73,8 @@ def read_lines(body: bytes) -> Iterator[IndexLine]:
     EventError
         A line was not written by this version: names the fault, not the line.
     """
-    for number, text in enumerate(body.splitlines(), start=1):
+    # Read as they are asked for: a part may have a hundred thousand.
+    for number, text in enumerate(BytesIO(body), start=1):
         try:
             yield IndexLine.model_validate_json(text)
         except ValidationError as error:
@@ -83,12 +86,33 @@ def by_upload(lines: Iterable[IndexLine]) -> dict[str, list[IndexLine]]:
     """Slices of each upload version in order, each slice once: as its last line says."""
     grouped: dict[str, dict[str, IndexLine]] = {}
     for line in lines:
-        upload = line.slice_id.rpartition("-")[0]
-        grouped.setdefault(upload, {})[line.slice_id] = line
+        grouped.setdefault(_upload_of(line), {})[line.slice_id] = line
     return {
         upload: sorted(found.values(), key=lambda line: line.index)
         for upload, found in sorted(grouped.items())
     }
+
+
+def chunks_of_uploads(
+    lines: Iterable[IndexLine], most_slices: int
+) -> Iterator[dict[str, list[IndexLine]]]:
+    """`by_upload` piece by piece, for lines in which the slices of an upload stand together.
+
+    A piece has at most `most_slices` slices, or one upload that has more.
+    """
+    chunk: list[IndexLine] = []
+    for _, of_upload in groupby(lines, _upload_of):
+        slices = list(of_upload)
+        if chunk and len(chunk) + len(slices) > most_slices:
+            yield by_upload(chunk)
+            chunk = []
+        chunk += slices
+    if chunk:
+        yield by_upload(chunk)
+
+
+def _upload_of(line: IndexLine) -> str:
+    return line.slice_id.rpartition("-")[0]
 
 
 def is_newer(candidate: Source, other: Source) -> bool:

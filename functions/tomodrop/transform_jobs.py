@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from tomodrop import keys
+from tomodrop.instances import Choice
 from tomodrop.keys import JobName
 from tomodrop.settings import Settings
 
@@ -13,7 +14,9 @@ _MAX_PAYLOAD_MB = 6
 _ACCEPT = {"plain": "application/jsonlines", "verbose": "application/jsonlines;verbose=1"}
 
 
-def transform_request(settings: Settings, job: JobName, model_name: str) -> dict[str, Any]:
+def transform_request(
+    settings: Settings, job: JobName, model_name: str, choice: Choice
+) -> dict[str, Any]:
     """The CreateTransformJob request (SageMaker API, "CreateTransformJob").
 
     One image per request (`SplitType` None); `application/jsonlines` is the answer form that the
@@ -43,8 +46,8 @@ def transform_request(settings: Settings, job: JobName, model_name: str) -> dict
             "AssembleWith": "Line",
         },
         "TransformResources": {
-            "InstanceType": settings.transform_instance_type,
-            "InstanceCount": settings.transform_instance_count,
+            "InstanceType": choice.instance_type,
+            "InstanceCount": choice.instance_count,
         },
     }
 

@@ -1,10 +1,15 @@
-"""Post every object of a transform job to its container; one that fails never harms the others."""
+"""Post every object of a transform job to its container; one that fails never harms the others.
+
+The container is kept full: as many requests are under way as it takes, while the next objects are
+fetched and the last answers written by other threads.
+"""
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from local.sagemaker.errors import AlgorithmJobError, ClientJobError, JobError
@@ -14,6 +19,8 @@ from local.sagemaker.model_server import Answer, ModelServer, NoAnswerError
 from local.sagemaker.objects import Address, TooLargeError
 from local.sagemaker.processes import Program
 from local.sagemaker.records import Json
+from local.sagemaker.settings import Timing
+from local.sagemaker.stages import ReadAhead, WriteBehind
 from local.sagemaker.transform_record import (
     BYTES_PER_MB,
     DEFAULT_INVOCATION_RETRIES,
@@ -23,6 +30,9 @@ from local.sagemaker.transform_record import (
 
 SEE_LOGS = "See job logs for more information"
 MAX_MESSAGE = 500
+TOO_MANY_REQUESTS = 429
+# Storage answers in milliseconds: two threads keep ahead of any model, and leave it the cores.
+STORAGE_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -137,25 +147,32 @@ class Invocations:
 
     def run(self, entries: Sequence[Entry]) -> None:
         """Send them all. Raises JobError if one failed or the server ended; and as `check` does."""
-        remaining = iter(entries)
-        workers = max(1, min(self._terms.concurrent, len(entries)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="invoke") as pool:
+        senders = max(1, min(self._terms.concurrent, len(entries)))
+        with (
+            WriteBehind(depth=2 * senders, threads=STORAGE_THREADS) as written,
+            ReadAhead(self._payload, entries, depth=senders, threads=STORAGE_THREADS) as ahead,
+            ThreadPoolExecutor(senders, thread_name_prefix="invoke") as pool,
+        ):
             try:
-                self._wait([pool.submit(self._work, remaining) for _ in range(workers)])
+                self._wait(
+                    [pool.submit(self._work, ahead, written) for _ in range(senders)], written
+                )
             except BaseException:
                 # End the requests that are under way, instead of waiting for their time-out.
                 self._abandon.set()
                 self._program.kill()
                 raise
+        _raise(written.fault)
         if self._blames:
             blame = AlgorithmJobError if AlgorithmJobError in self._blames else ClientJobError
             raise blame(SEE_LOGS)
 
-    def _wait(self, workers: list[Future[None]]) -> None:
+    def _wait(self, senders: list[Future[None]], written: WriteBehind) -> None:
         while True:
-            ended, working = wait(workers, timeout=self._job.tools.timing.poll_s)
-            for worker in ended:
-                worker.result()
+            ended, working = wait(senders, timeout=self._job.tools.timing.poll_s)
+            for sender in ended:
+                sender.result()
+            _raise(written.fault)
             if not working:
                 return
             self._job.control.check()
@@ -163,23 +180,27 @@ class Invocations:
             if exit_code is not None:
                 raise AlgorithmJobError(f"Model container ended, exit code: {exit_code}")
 
-    def _work(self, remaining: Iterator[Entry]) -> None:
+    def _work(self, ahead: ReadAhead[Entry, bytes], written: WriteBehind) -> None:
         while not self._abandon.is_set():
-            with self._lock:
-                entry = next(remaining, None)
-            if entry is None:
+            taken = ahead.take()
+            if taken is None:
                 return
+            entry, payload = taken
             try:
-                answer = self._answer(self._payload(entry))
+                answer = self._answer(payload.result())
             except _ObjectError as failure:
                 self._log.failed(entry.address, failure.lines)
                 self._blames.add(ClientJobError if failure.on_client else AlgorithmJobError)
-            except _AbandonedError:
+                self._job.progress.count_one()
+            except (_AbandonedError, CancelledError):
                 return
             else:
-                address = result_address(entry, self._terms.output)
-                self._job.tools.objects.write(address, result_body(answer, self._terms))
-            self._job.progress.count_one()
+                written.put(partial(self._write, entry, answer))
+
+    def _write(self, entry: Entry, answer: Answer) -> None:
+        address = result_address(entry, self._terms.output)
+        self._job.tools.objects.write(address, result_body(answer, self._terms))
+        self._job.progress.count_one()
 
     def _payload(self, entry: Entry) -> bytes:
         try:
@@ -191,37 +212,59 @@ class Invocations:
             raise _ObjectError(str(fault), on_client=True) from fault
 
     def _answer(self, payload: bytes) -> Answer:
-        """The container's answer; 5xx and silence are tried again, a refusal (4xx) is not."""
-        reason = ""
+        """The container's answer; 5xx, 429 and silence are tried again, a refusal (4xx) is not."""
+        failure, asked_to_wait_s = _ObjectError(on_client=False), None
         for attempt in range(self._terms.retries + 1):
             if attempt:
-                self._abandon.wait(self._job.tools.timing.retry_first_s * 2 ** (attempt - 1))
+                self._abandon.wait(wait_before(attempt, asked_to_wait_s, self._job.tools.timing))
             if self._abandon.is_set():
                 raise _AbandonedError
             try:
                 answer = self._server.invoke(payload, self._terms.headers, self._terms.timeout_s)
             except NoAnswerError as silence:
-                reason = _silence_reason(silence, self._terms)
+                failure, asked_to_wait_s = _unanswered(silence, self._terms), None
                 continue
             if answer.status < 300:
                 return answer
-            if answer.status < 500:
-                raise _ObjectError(
-                    f"ClientError: {answer.status}", "Message:", _one_line(answer), on_client=True
-                )
-            reason = f"Bad HTTP status received from algorithm: {answer.status}"
+            failure, asked_to_wait_s = _refused(answer), answer.retry_after_s
+            if answer.status < 500 and answer.status != TOO_MANY_REQUESTS:
+                raise failure
         if self._abandon.is_set() or self._job.control.interrupted:
             raise _AbandonedError
-        raise _ObjectError(reason, on_client=False)
+        raise failure
 
 
-def _silence_reason(silence: NoAnswerError, terms: Terms) -> str:
-    if silence.timed_out:
-        return (
-            "Model server did not respond to /invocations request within "
-            f"{terms.timeout_s:g} seconds"
+def wait_before(attempt: int, asked_s: float | None, timing: Timing) -> float:
+    """Seconds before the retry of this number (from 1): as the container asks, or doubling.
+
+    Never longer than `timing.retry_most_s`.
+    """
+    doubling = timing.retry_first_s * 2.0 ** (attempt - 1)
+    return min(doubling if asked_s is None else asked_s, timing.retry_most_s)
+
+
+def _raise(fault: BaseException | None) -> None:
+    if fault is not None:
+        raise fault
+
+
+def _refused(answer: Answer) -> _ObjectError:
+    if answer.status < 500:
+        return _ObjectError(
+            f"ClientError: {answer.status}", "Message:", _one_line(answer), on_client=True
         )
-    return "Unable to get response from algorithm"
+    reason = f"Bad HTTP status received from algorithm: {answer.status}"
+    return _ObjectError(reason, on_client=False)
+
+
+def _unanswered(silence: NoAnswerError, terms: Terms) -> _ObjectError:
+    if silence.timed_out:
+        return _ObjectError(
+            "Model server did not respond to /invocations request within "
+            f"{terms.timeout_s:g} seconds",
+            on_client=False,
+        )
+    return _ObjectError("Unable to get response from algorithm", on_client=False)
 
 
 def _one_line(answer: Answer) -> str:

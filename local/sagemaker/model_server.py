@@ -15,10 +15,11 @@ PARAMETERS_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one request."""
+    """What came back for one request. `retry_after_s`: how long it asks to be left alone."""
 
     status: int
     body: bytes
+    retry_after_s: float | None = None
 
 
 class NoAnswerError(SageMakerError):
@@ -82,4 +83,9 @@ class ModelServer:
             raise NoAnswerError(timed_out=True) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(timed_out=False) from error
-        return Answer(answer.status, answer.data)
+        return Answer(answer.status, answer.data, _seconds(answer.headers.get("Retry-After")))
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After as a number (RFC 9110, 10.2.3); None where it is absent or a date."""
+    return float(header) if header and header.strip().isdecimal() else None

@@ -40,5 +40,6 @@ class Timing:
     poll_s: float = 0.1
     checkpoint_sync_s: float = 15.0
     retry_first_s: float = 0.2
+    retry_most_s: float = 20.0
     emit_retry_first_s: float = 0.5
     emit_retry_max_s: float = 30.0

@@ -15,16 +15,11 @@ from tomodrop import keys, objects
 from tomodrop.answers import Answer
 from tomodrop.clients import App
 from tomodrop.imaging.version import NORMALISER
+from tomodrop.instances import Choice
 from tomodrop.keys import JobName, slice_id, upload_id
 from tomodrop.live_model import LiveModel, write_live_model
-from tomodrop.predictions import (
-    BatchReference,
-    ModelReference,
-    Rejection,
-    Result,
-    predicted,
-    rejected,
-)
+from tomodrop.predictions import Rejection, Result, predicted, rejected
+from tomodrop.references import BatchReference, ModelReference
 from tomodrop.slices import IndexLine, Label, Source
 
 ACCOUNT = "123456789012"
@@ -62,6 +57,8 @@ ENVIRONMENT = {
     "TRAINING_MAX_HOURS": "24",
     "USE_SPOT": "false",
     "TRANSFORM_INSTANCE_TYPE": "ml.g4dn.xlarge",
+    "TRANSFORM_INSTANCE_TYPES": "",
+    "TRANSFORM_TARGET_MINUTES": "60",
     "TRANSFORM_INSTANCE_COUNT": "1",
     "MAX_CONCURRENT_TRANSFORMS": "4",
     "ANSWER_DETAIL": "plain",
@@ -75,6 +72,7 @@ ENVIRONMENT = {
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }
 CLASSES = ("non_covid", "covid")
+CHOICE = Choice("ml.g4dn.xlarge", 1, minutes=5.5, usd=0.0675)
 JOB = JobName("tomodrop", "20261124T153900Z", "0000", 1)
 MODEL = LiveModel(
     model_name="tomodrop-train-20261101T030000Z",

@@ -1,6 +1,7 @@
 """Outputs of a transform job: probabilities, or none at all."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.functions.builders import CLASSES, JOB, lines_of, source
 from tomodrop import keys, objects
-from tomodrop.answers import Answer, parse_answer, read_answers
+from tomodrop.answers import Answer, find_outputs, parse_answer, read_answers
 from tomodrop.clients import App
 from tomodrop.errors import AnswerError
 
@@ -174,6 +175,11 @@ def test_every_softmax_is_read(row: list[float]) -> None:
     assert answer.probabilities == pytest.approx(shares)
 
 
+def answers(stack: App, wanted: list[str]) -> dict[str, Answer]:
+    with ThreadPoolExecutor(4) as pool:
+        return read_answers(stack, pool, find_outputs(stack, JOB), CLASSES, wanted)
+
+
 def put(stack: App, name: str, body: bytes) -> None:
     key = f"{keys.job_outputs(JOB)}{name}"
     objects.write(stack.s3, stack.settings.work_bucket, key, body, "application/jsonlines")
@@ -183,7 +189,7 @@ def test_answers_are_matched_by_slice_and_never_by_place(stack: App) -> None:
     first, second = (line.slice_id for line in lines_of(source(), 2))
     put(stack, f"{second}.png.out", b"[0.1, 0.9]")
     put(stack, f"{first}.png.out", b"[0.8, 0.2]")
-    assert read_answers(stack, JOB, CLASSES, [first, second]) == {
+    assert answers(stack, [first, second]) == {
         first: Answer((0.8, 0.2)),
         second: Answer((0.1, 0.9)),
     }
@@ -193,20 +199,18 @@ def test_what_has_no_readable_output_has_no_answer(stack: App) -> None:
     good, bad, absent = (line.slice_id for line in lines_of(source(), 3))
     put(stack, f"{good}.png.out", b"[0.8, 0.2]")
     put(stack, f"{bad}.png.out", b"[0.8")
-    assert read_answers(stack, JOB, CLASSES, [good, bad, absent]) == {good: Answer((0.8, 0.2))}
+    assert answers(stack, [good, bad, absent]) == {good: Answer((0.8, 0.2))}
 
 
 def test_outputs_nobody_asked_for_are_not_read(stack: App) -> None:
     wanted, other = (line.slice_id for line in lines_of(source(), 2))
     for name in (f"{wanted}.png.out", f"{other}.png.out", "manifest.json.out", "_SUCCESS"):
         put(stack, name, b"[0.8, 0.2]")
-    assert read_answers(stack, JOB, CLASSES, [wanted]) == {wanted: Answer((0.8, 0.2))}
+    assert answers(stack, [wanted]) == {wanted: Answer((0.8, 0.2))}
 
 
 def test_without_outputs_there_are_no_answers(stack: App) -> None:
-    assert (
-        read_answers(stack, JOB, CLASSES, [line.slice_id for line in lines_of(source(), 2)]) == {}
-    )
+    assert answers(stack, [line.slice_id for line in lines_of(source(), 2)]) == {}
 
 
 def test_outputs_on_every_page_of_the_listing_are_found(
@@ -216,4 +220,4 @@ def test_outputs_on_every_page_of_the_listing_are_found(
     wanted = [line.slice_id for line in lines_of(source(), 12)]
     for slice_id in wanted:
         put(stack, f"{slice_id}.png.out", b"[0.8, 0.2]")
-    assert len(read_answers(stack, JOB, CLASSES, wanted)) == 12
+    assert len(answers(stack, wanted)) == 12

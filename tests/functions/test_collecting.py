@@ -8,16 +8,17 @@ import pytest
 from botocore.exceptions import ClientError
 
 import collect as step
-from tests.functions.builders import JOB, MODEL, lines_of, png, put_answers, results, source
+from tests.functions.builders import CHOICE, JOB, MODEL, lines_of, png, put_answers, results, source
 from tests.functions.conftest import Context
 from tests.functions.interference import refusing
-from tomodrop import keys, objects
+from tomodrop import collecting, keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.collecting import Collected, collect
 from tomodrop.errors import EventError
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
+from tomodrop.references import Expected
 from tomodrop.slices import IndexLine, read_lines, write_lines
 
 ENDED = JobEnded(str(JOB), "Completed", "")
@@ -25,7 +26,9 @@ FAILED = JobEnded(str(JOB), "Failed", "AlgorithmError: See job logs for more inf
 RECORD = MODEL.model_dump(mode="json")
 
 
-def submit(stack: App, *counts: int, job: JobName = JOB) -> list[list[IndexLine]]:
+def submit(
+    stack: App, *counts: int, job: JobName = JOB, expected: dict[str, Any] | None = None
+) -> list[list[IndexLine]]:
     """A submitted part with uploads of so many slices, and the slices' pictures."""
     uploads = [lines_of(source(f"incoming/{n}.png"), count) for n, count in enumerate(counts)]
     lines = [line for slices in uploads for line in slices]
@@ -37,7 +40,7 @@ def submit(stack: App, *counts: int, job: JobName = JOB) -> list[list[IndexLine]
         objects.write(stack.s3, work, name, png((64, 64)), "image/png")
     part = Part(job.batch, job.part, "READY", job.attempt, key)
     Batches(stack.table).add_part(part)
-    Batches(stack.table).submit(part, str(job), RECORD)
+    Batches(stack.table).submit(part, str(job), RECORD, expected)
     return uploads
 
 
@@ -113,6 +116,7 @@ def test_a_job_that_failed_is_collected_all_the_same(stack: App) -> None:
         "attempt": 1,
         "job_status": "Failed",
         "failure_reason": FAILED.failure_reason,
+        "expected": None,
         "uploads": 2,
         "slices": 2,
         "predicted": {"non_covid": 1},
@@ -152,6 +156,32 @@ def test_a_job_without_any_answer_leaves_no_picture(stack: App) -> None:
     assert objects.keys_under(stack.s3, bucket, "reports/") == [
         f"reports/{JOB.batch}/{JOB}/summary.json"
     ]
+
+
+def test_what_the_job_was_expected_to_take_is_told(stack: App) -> None:
+    (one,) = submit(stack, 1, expected=Expected.of(CHOICE).model_dump(mode="json"))
+    put_answers(stack, JOB, one, b"[0.9, 0.1]")
+    collect(stack, ENDED)
+    told = {"instance_type": "ml.g4dn.xlarge", "instance_count": 1, "minutes": 5.5, "usd": 0.0675}
+    (document,) = results(stack).values()
+    assert document["batch"] == {"id": JOB.batch, "job": str(JOB), "expected": told}
+    assert report(stack)["expected"] == told
+
+
+def test_a_part_of_many_chunks_ends_as_one(stack: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_SLICES", 3)
+    uploads = submit(stack, 1, 2, 5, 1, 1, 3)
+    unanswered = uploads[1] + uploads[4]
+    for slices in uploads:
+        if slices[0] not in unanswered:
+            put_answers(stack, JOB, slices, b"[0.9, 0.1]")
+    assert collect(stack, ENDED) == Collected(predicted=4, rejected=0, retried=2)
+    assert sorted(results(stack)) == [f"predictions/{n}.png.json" for n in (0, 2, 3, 5)]
+    (part,) = Batches(stack.table).ready()
+    body = objects.read(stack.s3, stack.settings.work_bucket, part.slices_key)
+    assert sorted(read_lines(body), key=str) == sorted(unanswered, key=str)
+    told = report(stack)
+    assert (told["uploads"], told["slices"], told["left_for_next_attempt"]) == (6, 13, 2)
 
 
 def test_a_repeated_event_finds_nothing_that_waits(stack: App) -> None:

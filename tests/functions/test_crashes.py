@@ -16,6 +16,7 @@ import pytest
 from moto import mock_aws
 
 from tests.functions.builders import (
+    CHOICE,
     MODEL,
     lines_of,
     png,
@@ -86,7 +87,7 @@ def before_collect(app: App) -> Step:
     part = Part(BATCH, JOB.part, "READY", 1, key)
     Batches(app.table).add_part(part)
     Batches(app.table).submit(part, str(JOB), MODEL.model_dump(mode="json"))
-    app.sagemaker.create_transform_job(**transform_request(app.settings, JOB, "m"))
+    app.sagemaker.create_transform_job(**transform_request(app.settings, JOB, "m", CHOICE))
     put_answers(app, JOB, first, b"[0.9, 0.1]")
     return lambda app: collect(app, JobEnded(str(JOB), "Failed", "one object failed"))
 

@@ -174,6 +174,47 @@ def test_a_part_s_job_names_its_slices(stack: App) -> None:
     assert made["ModelName"] == MODEL.model_name
 
 
+@pytest.mark.parametrize(
+    ("target_minutes", "instance_type", "minutes"),
+    [(60.0, "ml.m5.large", 5.5), (0.1, "ml.g5.xlarge", 5.5)],
+    ids=["cheapest", "quickest"],
+)
+def test_the_size_of_a_part_decides_where_it_runs(
+    stack: App,
+    change: Callable[..., App],
+    target_minutes: float,
+    instance_type: str,
+    minutes: float,
+) -> None:
+    fill(stack, 1)
+    go_live(stack)
+    types = ("ml.g5.xlarge", "ml.m5.large", "ml.c5.xlarge")
+    app = change(transform_instance_types=types, transform_target_minutes=target_minutes)
+    dispatch(app, SETTLED)
+    (job,) = jobs(stack)
+    made = stack.sagemaker.describe_transform_job(TransformJobName=job)
+    assert made["TransformResources"] == {"InstanceType": instance_type, "InstanceCount": 1}
+    (part,) = Batches(stack.table).submitted()
+    expected = json.loads(part.expected)
+    assert (expected["instance_type"], expected["minutes"]) == (instance_type, minutes)
+    assert 0 < expected["usd"] < 1
+
+
+def test_an_instance_type_that_nothing_is_known_of_is_used_all_the_same(
+    stack: App, change: Callable[..., App]
+) -> None:
+    fill(stack, 1)
+    go_live(stack)
+    dispatch(change(transform_instance_type="ml.p9.xlarge"), SETTLED)
+    (part,) = Batches(stack.table).submitted()
+    assert json.loads(part.expected) == {
+        "instance_type": "ml.p9.xlarge",
+        "instance_count": 1,
+        "minutes": None,
+        "usd": None,
+    }
+
+
 def test_without_a_model_parts_wait(stack: App) -> None:
     fill(stack, 1)
     for _ in range(3):
@@ -233,7 +274,9 @@ def test_another_refusal_is_an_error_and_the_part_stays(stack: App, code: str) -
     assert dispatch(stack, SETTLED).jobs == 1
 
 
-def test_a_job_whose_making_was_not_noted_is_adopted(stack: App) -> None:
+def test_a_job_whose_making_was_not_noted_is_adopted(
+    stack: App, change: Callable[..., App]
+) -> None:
     fill(stack, 1)
     go_live(stack)
     with losing_reply(stack.sagemaker, "CreateTransformJob"), pytest.raises(Crash):
@@ -244,11 +287,13 @@ def test_a_job_whose_making_was_not_noted_is_adopted(stack: App) -> None:
         update={"model_name": "tomodrop-train-2", "training_job": "tomodrop-train-2"}
     )
     go_live(stack, newer)
+    elsewhere = change(transform_instance_types=("ml.c5.xlarge",))
     with refusing(stack.sagemaker, "CreateTransformJob", "ResourceInUse") as refused:
-        assert dispatch(stack, SETTLED).jobs == 1
+        assert dispatch(elsewhere, SETTLED).jobs == 1
     assert len(refused) == 1
     (part,) = Batches(stack.table).submitted()
     assert MODEL.model_validate_json(part.model) == MODEL
+    assert json.loads(part.expected)["instance_type"] == "ml.g4dn.xlarge"
 
 
 def test_parts_that_expired_before_there_was_a_model_are_no_hindrance(stack: App) -> None:

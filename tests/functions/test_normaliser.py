@@ -10,8 +10,9 @@ from tests.functions.builders import encoded, gradient, png
 from tests.functions.test_pictures import SAME_PICTURE, raw_png
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normalised import NormalisedSlice
-from tomodrop.imaging.normaliser import normalise, pad_to_square
+from tomodrop.imaging.normaliser import normalise, pad_to_square, warm_up
 from tomodrop.imaging.version import NORMALISER
+from tomodrop.imaging.warming import samples
 
 SHAPE = (3, 64, 64)
 
@@ -139,3 +140,9 @@ def test_the_widest_slice_needs_no_more_memory_than_its_square() -> None:
     column: list[Any] = [image.getpixel((32, row)) for row in range(64)]
     assert column[0] == (0, 0, 0)
     assert max(column) > (0, 0, 0)
+
+
+def test_warming_up_reads_what_it_makes() -> None:
+    warm_up()
+    for sample in samples():
+        assert one(sample, (3, 224, 224)).png

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 
 from tests.functions.builders import prediction_of, rejection_of, results, source
 from tests.functions.interference import before_call, dies_before, refusing
-from tomodrop import keys
+from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.predictions import Result
-from tomodrop.publishing import publish
+from tomodrop.publishing import absent_keys, publish, publish_all
 from tomodrop.slices import Source
 
 Writer = Callable[[], bool]
@@ -194,6 +195,103 @@ def test_a_writer_that_dies_anywhere_is_made_good_by_its_repeat(
     if dies_before(call, stack, again):
         again()
     assert versions(stack) == {HOME[statuses[1]]: "v2"}
+
+
+# Many at once
+
+
+def publish_together(stack: App, *pairs: tuple[Source, str]) -> None:
+    bucket = stack.settings.predictions_bucket
+    with ThreadPoolExecutor(4) as pool:
+        publish_all(stack.s3, bucket, pool, [(of, result_of(of, status)) for of, status in pairs])
+
+
+def uploads_named(*names: str) -> list[Source]:
+    return [source(key=f"incoming/{name}") for name in names]
+
+
+def test_many_are_published_with_one_call_each_and_a_listing(stack: App) -> None:
+    uploads = uploads_named(*(f"{n:03d}.png" for n in range(40)))
+    with before_call(10_000, lambda: None, stack.s3) as seen:
+        publish_together(stack, *((of, "predicted") for of in uploads))
+    assert sorted(seen) == ["ListObjectsV2"] + ["PutObject"] * 40
+    assert len(results(stack)) == 40
+
+
+def test_of_many_only_those_with_a_result_on_the_other_side_are_looked_at(stack: App) -> None:
+    uploads = uploads_named("a.png", "b.png", "c.png")
+    writer(stack, uploads[1], "rejected")()
+    with before_call(10_000, lambda: None, stack.s3) as seen:
+        publish_together(stack, *((of, "predicted") for of in uploads))
+    assert seen[3:] == ["ListObjectsV2", "HeadObject", "DeleteObject"]
+    assert sorted(versions(stack)) == [f"predictions/{name}.png.json" for name in "abc"]
+
+
+def test_predictions_and_rejections_of_several_versions_end_as_one_by_one(stack: App) -> None:
+    for order in itertools.permutations([(OLD, "predicted"), (NEW, "rejected"), (OLD, "rejected")]):
+        clear(stack)
+        publish_together(stack, *order)
+        assert versions(stack) == {HOME["rejected"]: "v2"}
+
+
+@pytest.mark.parametrize("versions_of", [(OLD, NEW), (NEW, OLD), (OLD, OLD)])
+@pytest.mark.parametrize("statuses", PAIRS)
+def test_a_single_writer_between_the_calls_of_many_leaves_one_json(
+    stack: App, versions_of: tuple[Source, Source], statuses: tuple[str, str]
+) -> None:
+    newest = max(versions_of, key=lambda of: of.version_id)
+    for call in range(6):
+        clear(stack)
+        second = writer(stack, versions_of[1], statuses[1])
+        with interrupted(stack, call, second) as seen:
+            publish_together(stack, (versions_of[0], statuses[0]))
+        if len(seen) <= call:
+            second()
+        assert list(versions(stack).values()) == [newest.version_id], (call, seen)
+
+
+@given(
+    there=st.sets(st.text("ab/é", min_size=1, max_size=3)),
+    wanted=st.lists(st.text("ab/é", min_size=1, max_size=3), max_size=6),
+)
+@rules(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_exactly_what_is_not_there_is_absent(
+    stack: App, there: set[str], wanted: list[str]
+) -> None:
+    bucket = stack.settings.predictions_bucket
+    for name in there:
+        stack.s3.put_object(Bucket=bucket, Key=f"rejected/{name}.json")
+    keys_wanted = [f"rejected/{name}.json" for name in wanted]
+    present = set(objects.keys_under(stack.s3, bucket, ""))
+    assert absent_keys(stack.s3, bucket, keys_wanted) == set(keys_wanted) - present
+    for key in present:
+        stack.s3.delete_object(Bucket=bucket, Key=key)
+
+
+def test_a_long_listing_is_broken_off_and_the_rest_looked_at_one_by_one(
+    stack: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
+    bucket = stack.settings.predictions_bucket
+    for number in range(9):
+        stack.s3.put_object(Bucket=bucket, Key=f"rejected/b{number}.json")
+    wanted = [f"rejected/{name}.json" for name in ("a", "b1", "b10", "c")]
+    assert absent_keys(stack.s3, bucket, wanted) == {"rejected/a.json", "rejected/b10.json"}
+    rejection = uploads_named("z.png")[0]
+    writer(stack, rejection, "rejected")()
+    publish_together(stack, *((of, "predicted") for of in uploads_named("a.png", "z.png")))
+    assert "rejected/z.png.json" not in objects.keys_under(stack.s3, bucket, "rejected/")
+
+
+def test_one_of_many_that_is_refused_is_an_error(stack: App) -> None:
+    with (
+        refusing(stack.s3, "PutObject", "AccessDenied", status=403, times=1),
+        pytest.raises(ClientError, match="AccessDenied"),
+    ):
+        publish_together(stack, *((of, "predicted") for of in uploads_named("a.png", "b.png")))
+
+
+# Races
 
 
 def test_a_lost_race_is_run_again(stack: App) -> None:

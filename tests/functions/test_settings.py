@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from tests.functions.builders import ENVIRONMENT, REPOSITORY
 from tomodrop.errors import SettingsError
+from tomodrop.instances import INSTANCES
 from tomodrop.settings import Settings
 
 
@@ -50,6 +51,24 @@ def test_a_window_has_whole_seconds_and_at_least_one(minutes: str, seconds: int)
 
 def test_the_largest_upload_is_given_in_mib() -> None:
     assert read(MAX_UPLOAD_MB="2").max_upload_bytes == 2_097_152
+
+
+def test_jobs_run_on_the_one_type_unless_several_are_named() -> None:
+    one = read(TRANSFORM_INSTANCE_TYPE="ml.x9.huge", TRANSFORM_INSTANCE_TYPES="")
+    assert one.allowed_instance_types == ("ml.x9.huge",)
+    several = read(TRANSFORM_INSTANCE_TYPES="ml.c5.xlarge, ml.g5.xlarge")
+    assert several.allowed_instance_types == ("ml.c5.xlarge", "ml.g5.xlarge")
+
+
+def test_the_template_allows_the_instance_types_that_are_known() -> None:
+    template = (REPOSITORY / "template.yaml").read_text()
+    declared = template[template.index("\n  TransformInstanceTypes:") :]
+    found = re.search(r"AllowedPattern: >-\n +(\S+)\n", declared)
+    assert found
+    allowed = re.compile(found[1])
+    assert all(allowed.search(value) for value in ("", *INSTANCES, ",".join(INSTANCES)))
+    refused = ("ml.x9.huge", "ml.c5.large", "ml.c5.xlarge,", ",ml.c5.xlarge", "ml.c5.xlarge,ml.a.b")
+    assert not any(allowed.search(value) for value in refused)
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -102,6 +121,11 @@ def test_each_variable_is_needed(absent: str) -> None:
         ("EXTRA_HYPERPARAMETERS", 'steps="1,2'),
         ("USE_SPOT", "perhaps"),
         ("MAX_CONCURRENT_TRANSFORMS", "17"),
+        ("TRANSFORM_INSTANCE_TYPES", "ml.c5.xlarge,ml.x9.huge"),
+        ("TRANSFORM_INSTANCE_TYPES", "ml.c5.xlarge,"),
+        ("TRANSFORM_INSTANCE_TYPES", ","),
+        ("TRANSFORM_TARGET_MINUTES", "0"),
+        ("TRANSFORM_TARGET_MINUTES", "nan"),
         ("ANSWER_DETAIL", "full"),
         ("ANSWER_DETAIL", ""),
         ("MINIMUM_TYPICALITY", "1.1"),

@@ -14,6 +14,7 @@ from tomodrop.slices import (
     Label,
     Source,
     by_upload,
+    chunks_of_uploads,
     is_newer,
     read_lines,
     write_lines,
@@ -176,3 +177,17 @@ def test_slices_that_were_delivered_twice_count_once() -> None:
 @given(st.permutations([line for n in range(4) for line in lines_of(source(f"incoming/{n}"), 2)]))
 def test_the_grouping_does_not_depend_on_the_order(lines: list[IndexLine]) -> None:
     assert list(by_upload(lines).items()) == list(by_upload(sorted(lines, key=str)).items())
+
+
+@given(st.lists(st.integers(1, 7), max_size=20), st.integers(1, 9))
+def test_chunks_are_bounded_and_lose_nothing(counts: list[int], most: int) -> None:
+    lines = [
+        line
+        for number, count in enumerate(counts)
+        for line in lines_of(source(f"incoming/{number}"), count)
+    ]
+    chunks = list(chunks_of_uploads(lines, most))
+    merged = {upload: slices for chunk in chunks for upload, slices in chunk.items()}
+    assert merged == by_upload(lines)
+    assert sum(map(len, chunks)) == len(counts)
+    assert all(sum(map(len, chunk.values())) <= most or len(chunk) == 1 for chunk in chunks)

@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.functions.builders import (
+    CHOICE,
     JOB,
     MODEL,
     go_live,
@@ -48,7 +49,8 @@ def submit(stack: App) -> Part:
     name = f"{keys.batch_slices(JOB.batch)}{lines_of(source())[0].slice_id}.png"
     objects.write(stack.s3, work, name, png(), "image/png")
     go_live(stack)
-    stack.sagemaker.create_transform_job(**transform_request(stack.settings, JOB, MODEL.model_name))
+    request = transform_request(stack.settings, JOB, MODEL.model_name, CHOICE)
+    stack.sagemaker.create_transform_job(**request)
     part = Part(JOB.batch, JOB.part, "READY", 1, key)
     batches = Batches(stack.table)
     batches.add_part(part)

@@ -92,6 +92,7 @@ def test_an_upload_becomes_one_valid_prediction(stack: App) -> None:
     }
     assert document["source"]["version_id"] == record["s3"]["object"]["versionId"]
     assert document["model"]["name"] == MODEL.model_name
+    assert document["batch"].pop("expected")["instance_type"] == "ml.g4dn.xlarge"
     assert document["batch"] == {"id": job.split("-")[1], "job": job}
     assert "Research use only" in document["notice"]
     pictures = stack.s3.list_objects_v2(

@@ -10,6 +10,7 @@ from local.options import (
     Options,
     Refused,
     check_options,
+    class_folders,
     labelled_faults,
     template_parameters,
 )
@@ -164,9 +165,29 @@ def test_classes_must_be_those_of_the_parameter(labelled: Path) -> None:
 def test_classes_come_from_the_folders_and_set_wins(inbox: Path, labelled: Path) -> None:
     options = Options(inbox, inbox, labelled, parameters={"WindowMinutes": "1"})
     parameters = template_parameters(options)
-    assert parameters["ClassNames"] == "covid,non_covid"
+    assert parameters["ClassNames"] == "non_covid,covid"
     assert parameters["WindowMinutes"] == "1"
     assert parameters["OverdueMinutes"] == LOCAL_DEFAULTS["OverdueMinutes"]
+
+
+@pytest.mark.parametrize(
+    ("names", "ordered"),
+    [
+        (["covid", "non_covid"], ["non_covid", "covid"]),
+        (["COVID", "Normal", "Pneumonia"], ["Normal", "COVID", "Pneumonia"]),
+        (["CT-1", "CT-0", "CT-0b"], ["CT-0", "CT-0b", "CT-1"]),
+        (["abscess", "no-finding"], ["no-finding", "abscess"]),
+        # These begin with the same letters and say something else.
+        (["a", "nodule", "notch"], ["a", "nodule", "notch"]),
+        (["ct-05", "a"], ["a", "ct-05"]),
+    ],
+)
+def test_a_class_that_says_nothing_was_found_comes_first(
+    tmp_path: Path, names: list[str], ordered: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert class_folders(tmp_path) == ordered
 
 
 def test_answers_tell_all_they_can_unless_set_otherwise(inbox: Path) -> None:

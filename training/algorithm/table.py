@@ -211,7 +211,7 @@ RULES: dict[str, Rule] = {
     ),
     "serving_precision": Rule(
         choice(AUTO, *PRECISIONS, NONE),
-        AUTO,
+        NONE,
         "the model is exported for serving on a CPU without PyTorch; auto: in the fastest of fp32, "
         "bf16 and int8 on the CPU found that loses no more than 0.3 points of accuracy and AUC, "
         "measured in one more pass over train and one over validation; none: no export",

@@ -18,6 +18,7 @@ from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.reading import read
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.imaging.volume import Plane, Volume
+from tomodrop.imaging.warming import samples
 
 # Level 1 encodes 3.6 times faster than the default at the same size for such slices.
 _PNG_COMPRESSION = 1
@@ -57,10 +58,9 @@ def warm_up() -> None:
     A process that forks for every upload calls it, lest each child does the same anew.
     """
     Image.init()
-    sample = io.BytesIO()
-    Image.linear_gradient("L").save(sample, "PNG")
-    with contextlib.suppress(UploadRejected):
-        normalise(sample.getvalue(), (3, 224, 224))
+    for sample in samples():
+        with contextlib.suppress(UploadRejected):
+            normalise(sample, (3, 224, 224))
 
 
 def _processing(volume: Volume, image_shape: tuple[int, int, int]) -> dict[str, Any]:

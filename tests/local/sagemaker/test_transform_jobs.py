@@ -5,12 +5,14 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from local.sagemaker import Quotas
-from tests.local.sagemaker.support import ROLE, SERVER, Bucket, Platform, put_inputs, until
+from local.sagemaker import Quotas, Timing
+from local.sagemaker.invocations import wait_before
+from tests.local.sagemaker.support import FAST, ROLE, SERVER, Bucket, Platform, put_inputs, until
 
 
 def outputs(bucket: Bucket) -> list[str]:
@@ -122,6 +124,65 @@ def test_without_retries_one_server_error_is_enough(platform: Platform, bucket: 
 
     assert platform.transformed()["TransformJobStatus"] == "Failed"
     assert outputs(bucket) == []
+
+
+def test_a_busy_server_is_asked_again_when_it_says(
+    start_platform: Callable[..., Platform], bucket: Bucket
+) -> None:
+    platform = start_platform(timing=replace(FAST, retry_first_s=30, retry_most_s=60))
+    put_inputs(bucket, a="one", busy="busy")
+    platform.model(bucket, RETRY_AFTER="0")
+    platform.transform(bucket)
+
+    assert platform.transformed()["TransformJobStatus"] == "Completed"
+    assert outputs(bucket) == ["a.png.out", "busy.png.out"]
+
+
+def test_a_server_that_stays_busy_is_not_waited_for_for_ever(
+    start_platform: Callable[..., Platform], bucket: Bucket
+) -> None:
+    platform = start_platform(timing=replace(FAST, retry_most_s=0.01))
+    put_inputs(bucket, a="one", full="full")
+    platform.model(bucket, RETRY_AFTER="3600")
+    platform.transform(bucket)
+
+    assert platform.transformed()["FailureReason"].startswith("ClientError")
+    assert outputs(bucket) == ["a.png.out"]
+    log = platform.log("transform", file="data-log.txt")
+    assert "in/full.png: ClientError: 429" in log
+
+
+@pytest.mark.parametrize(
+    ("attempt", "asked_s", "waits_s"),
+    [
+        (1, None, 0.2),
+        (2, None, 0.4),
+        (3, None, 0.8),
+        (1, 5.0, 5.0),
+        (3, 0.0, 0.0),
+        (20, None, 20.0),
+        (1, 86400.0, 20.0),
+    ],
+)
+def test_the_wait_before_a_retry_is_bounded(
+    attempt: int, asked_s: float | None, waits_s: float
+) -> None:
+    assert wait_before(attempt, asked_s, Timing()) == waits_s
+
+
+def test_the_next_object_is_fetched_while_the_last_is_answered(
+    platform: Platform, bucket: Bucket
+) -> None:
+    put_inputs(bucket, a="one", b="two")
+    platform.model(bucket, SLOWNESS_S="1.5")
+    platform.transform(bucket, MaxConcurrentTransforms=1)
+    until(platform.server.progress, lambda found: found[0].detail == "transforming")
+    time.sleep(0.7)
+    bucket.s3.delete_object(Bucket=bucket.name, Key="in/b.png")
+    assert outputs(bucket) == []
+
+    assert platform.transformed()["TransformJobStatus"] == "Completed"
+    assert outputs(bucket) == ["a.png.out", "b.png.out"]
 
 
 def test_a_request_that_hangs_is_timed_out(platform: Platform, bucket: Bucket) -> None:

@@ -17,6 +17,7 @@ from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.functions.builders import ENVIRONMENT, JOB, REPOSITORY
+from tomodrop.instances import expect
 from tomodrop.promotion import model_request
 from tomodrop.settings import Settings
 from tomodrop.training_jobs import training_request
@@ -105,7 +106,8 @@ def training_case(**values: str) -> Asked:
 
 def transform_case(*model: str, **values: str) -> Asked:
     settings = Settings.from_environment(ENVIRONMENT | values)
-    expected = transform_request(settings, JOB, "some-model")
+    choice = expect(1, settings.transform_instance_type, settings.transform_instance_count)
+    expected = transform_request(settings, JOB, "some-model", choice)
     arguments = [
         "transform",
         f"--manifest={expected['TransformInput']['DataSource']['S3DataSource']['S3Uri']}",

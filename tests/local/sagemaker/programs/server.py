@@ -1,7 +1,7 @@
 """A serving program whose answer to each request is decided by the request's own first word.
 
-`bad` → 400, `boom` → 500, `flaky` → 500 once and then fine, `hang` → no answer, `die` → the process
-ends. Anything else is echoed with what the server knows.
+`bad` → 400, `boom` → 500, `flaky` → 503 once and then fine, `busy` → 429 twice, `full` → 429,
+`hang` → no answer, `die` → the process ends. Anything else is echoed with what the server knows.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 STARTED = time.monotonic()
 READY_AFTER_S = float(os.environ.get("READY_AFTER_S", "0"))
 SEEN: set[bytes] = set()
+SEEN_TIMES: dict[bytes, list[int]] = {}
 BUSY = {"now": 0, "most": 0}
 LOCK = threading.Lock()
 
@@ -51,6 +52,9 @@ class Handler(BaseHTTPRequestHandler):
         elif word == b"flaky" and body not in SEEN:
             SEEN.add(body)
             self.reply(503, b"not yet")
+        elif word == b"full" or (word == b"busy" and SEEN_TIMES.setdefault(body, []) != [1, 1]):
+            SEEN_TIMES.setdefault(body, []).append(1)
+            self.reply(429, b"wait", {"Retry-After": os.environ.get("RETRY_AFTER", "0")})
         elif word == b"hang":
             time.sleep(60)
         elif word == b"die":
@@ -69,8 +73,10 @@ class Handler(BaseHTTPRequestHandler):
             "environment": dict(os.environ),
         }
 
-    def reply(self, status: int, body: bytes) -> None:
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
