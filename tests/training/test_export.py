@@ -38,6 +38,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 GIVEN = {
+    "serving_precision": "auto",
     "num_classes": "2",
     "num_training_samples": "40",
     "num_layers": "20",
