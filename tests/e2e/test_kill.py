@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs/prediction.schema.json").read_text())
 FILES = 12
 # What the run says when a phase begins, in the order in which it comes to them.
-PHASES = ("uploading labelled files", "taking in labelled files", "training: ")
+PHASES = ("uploading labelled files", "taking in labelled files", "] training")
 MAIN = "import sys; from local.cli import main; sys.exit(main())"
 
 
@@ -96,7 +96,7 @@ def test_killed_in_each_phase_of_learning_it_loses_and_doubles_nothing(folders: 
     assert results(folders) == sorted([*expected, "rejected/broken.png.json"])
     for name in results(folders):
         jsonschema_rs.validate(SCHEMA, json.loads((folders / "out" / name).read_text()))
-    assert set(killed) >= {"taking in labelled files", "training: "}
+    assert set(killed) >= {"taking in labelled files", "] training"}
     assert processes_of(folders) == []
 
 
