@@ -35,7 +35,7 @@ help: ## List the commands
 # ---- environments: a stamp in each says that it holds what its requirements say
 
 RUN_REQUIREMENTS := local/requirements.txt training/requirements.txt \
-  training/requirements-serve.txt \
+  training/requirements-serve.txt training/requirements-torch.txt \
   functions/requirements.txt functions/requirements-imaging.txt functions/requirements-reading.txt
 
 setup: $(VENV)/.holds-us ## Make .venv with all that running needs

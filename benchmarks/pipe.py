@@ -34,8 +34,8 @@ from PIL import Image
 from torch.nn import functional
 
 from training.algorithm.channels import ChannelInput, Way
+from training.algorithm.cpu import count_cores
 from training.algorithm.data import Batch, Channel, Feed
-from training.algorithm.hardware import count_cores
 from training.algorithm.image_records import pack_image
 from training.algorithm.images import Scaling
 from training.algorithm.model import Classifier, build_resnet

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.atypical import HELD_OUT, KNOWN, Kind, blocks, kinds
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normaliser import normalise
+from training.algorithm.appearance import Floats
 from training.algorithm.images import Scaling, decode_image, stack_images
 from training.algorithm.model import Classifier, build_resnet
 from training.algorithm.typicality import Typicality
@@ -32,7 +33,7 @@ MINIMUM = 0.05
 BATCH = 16
 VIEWS = (FEATURES, LEVELS, TEXTURE, LAYOUT)
 
-Views = dict[str, torch.Tensor]
+Views = dict[str, Floats]
 
 
 class Eye:
@@ -47,20 +48,20 @@ class Eye:
 
     def see(self, kind: Kind) -> Views:
         """The views of all files that the normaliser takes."""
-        kept = self._cache / f"{kind.group}-{kind.name}.pt" if self._cache else None
+        kept = self._cache / f"{kind.group}-{kind.name}.npz" if self._cache else None
         if kept and kept.exists():
-            views: Views = torch.load(kept, weights_only=True)
-            return views
+            with np.load(kept) as stored:
+                return dict(stored)
         started = time.monotonic()
         images = stack_images([pixels for file in kind.files for pixels in self._pixels(file)])
         parts = []
         with torch.inference_mode():
-            for batch in images.split(BATCH):
+            for batch in torch.split(images, BATCH):
                 features = self._classifier.features(Scaling().to_input(batch))
-                parts.append(look_at(batch, features))
-        views = {name: torch.cat([part[name] for part in parts]) for name in VIEWS}
+                parts.append(look_at(batch.permute(0, 2, 3, 1).numpy(), features.numpy()))
+        views = {name: np.concatenate([part[name] for part in parts]) for name in VIEWS}
         if kept:
-            torch.save(views, kept)
+            np.savez(kept, **views)  # type: ignore[arg-type]  # its stub has a flag among them
         seconds = time.monotonic() - started
         print(f"{kind.group}, {kind.name}: {len(images)} in {seconds:.0f} s", file=sys.stderr)
         return views
@@ -74,7 +75,7 @@ class Eye:
 
 def flagged(typicality: Typicality, views: Views) -> float:
     chosen = {name: views[name] for name in typicality.views}
-    return float((typicality.score(chosen) < MINIMUM).double().mean())
+    return float((typicality.score(chosen) < MINIMUM).mean())
 
 
 def table(known: Views, held_out: Views, seen: list[tuple[Kind, Views]]) -> Iterator[str]:
@@ -97,10 +98,11 @@ def rotation(known: Views, held_out: Views, sizes: list[int]) -> list[float]:
     The four blocks after it (around the end) are held out. `sizes` are the blocks' numbers of
     slices, in the order in which they lie in the views.
     """
-    parts = {name: torch.cat([known[name], held_out[name]]).split(sizes) for name in VIEWS}
+    edges = np.cumsum(sizes)[:-1]
+    parts = {name: np.split(np.concatenate([known[name], held_out[name]]), edges) for name in VIEWS}
 
     def joined(places: list[int]) -> Views:
-        return {name: torch.cat([parts[name][place] for place in places]) for name in VIEWS}
+        return {name: np.concatenate([parts[name][place] for place in places]) for name in VIEWS}
 
     shares = []
     for place in range(len(sizes)):

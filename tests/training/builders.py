@@ -145,6 +145,7 @@ class Trained:
 TRAINED_WITH = {
     "num_classes": "2",
     "num_training_samples": "12",
+    "serving_precision": "none",
     "num_layers": "18",
     "image_shape": "3,32,32",
     "epochs": "2",

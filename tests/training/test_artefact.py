@@ -1,23 +1,29 @@
+import hashlib
 import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from training.algorithm.architectures import ARCHITECTURE
 from training.algorithm.artefact import (
+    AS_LEARNED,
+    QUANTISED,
     ModelDescription,
+    add_openvino,
     add_typicality,
     amend_description,
+    find_openvino,
     load_model,
     load_typicality,
     save_model,
 )
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
-from training.algorithm.model import ARCHITECTURE
 
 DESCRIPTION = ModelDescription(
     architecture=ARCHITECTURE,
@@ -166,7 +172,7 @@ def test_weights_that_would_run_code_are_refused(folder: Path, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-SUMMARY = {"held_out": torch.tensor([-1.0, 0.0, 2.0])}
+SUMMARY = {"held_out": np.array([-1.0, 0.0, 2.0])}
 
 
 @pytest.fixture
@@ -179,14 +185,14 @@ def knowing(folder: Path) -> Path:
 def test_a_typicality_is_loaded_as_it_was_and_the_model_stays_as_it_is(knowing: Path) -> None:
     found = load_typicality(knowing)
     assert found is not None
-    assert torch.equal(found["held_out"], SUMMARY["held_out"])
+    assert np.array_equal(found["held_out"], SUMMARY["held_out"])
     description, state = load_model(knowing)
     assert description == DESCRIPTION
     assert torch.equal(state["fc.weight"], STATE["fc.weight"])
     assert sorted(path.name for path in knowing.iterdir()) == [
         "model.json",
         "model.pt",
-        "typicality.pt",
+        "typicality.npz",
     ]
 
 
@@ -201,7 +207,7 @@ def test_saving_another_model_drops_the_typicality_of_the_one_before(knowing: Pa
 
 
 def test_a_typicality_that_was_half_added_is_none(folder: Path) -> None:
-    (folder / "typicality.pt").write_bytes(b"half")
+    (folder / "typicality.npz").write_bytes(b"half")
     assert load_typicality(folder) is None
 
 
@@ -213,18 +219,18 @@ def test_a_typicality_can_be_added_to_a_model_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"other", b""])
 def test_an_altered_typicality_is_refused(knowing: Path, content: bytes) -> None:
-    (knowing / "typicality.pt").write_bytes(content)
+    (knowing / "typicality.npz").write_bytes(content)
     with pytest.raises(ArtefactError, match="do not belong together"):
         load_typicality(knowing)
 
 
 def test_a_typicality_that_is_named_and_absent_is_refused(knowing: Path) -> None:
-    (knowing / "typicality.pt").unlink()
-    with pytest.raises(ArtefactError, match=r"no readable typicality\.pt"):
+    (knowing / "typicality.npz").unlink()
+    with pytest.raises(ArtefactError, match=r"no readable typicality\.npz"):
         load_typicality(knowing)
 
 
-@pytest.mark.parametrize("named", ["typicality.pt", None, 1, {}, {"sha256": None}])
+@pytest.mark.parametrize("named", ["typicality.npz", None, 1, {}, {"sha256": None}])
 def test_a_typicality_without_its_digest_is_refused(knowing: Path, named: Any) -> None:
     edit(knowing, typicality=named)
     with pytest.raises(ArtefactError, match=r"do not belong together|lacks a field"):
@@ -242,6 +248,77 @@ def test_a_typicality_that_would_run_code_is_refused(folder: Path, tmp_path: Pat
             return (Path.touch, (tmp_path / "ran",))
 
     add_typicality(folder, {"held_out": Payload()})  # type: ignore[dict-item]
-    with pytest.raises(ArtefactError, match="weights only"):
+    with pytest.raises(ArtefactError, match="arrays only"):
         load_typicality(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_typicality_from_before_it_was_kept_as_arrays_still_loads(folder: Path) -> None:
+    torch.save({"held_out": torch.tensor([1.0, 2.0])}, folder / "typicality.pt")
+    digest = hashlib.sha256((folder / "typicality.pt").read_bytes()).hexdigest()
+    edit(folder, typicality={"file": "typicality.pt", "sha256": digest})
+    found = load_typicality(folder)
+    assert found is not None
+    assert found["held_out"].tolist() == [1, 2]
+
+
+SERVING = {"precision": "int8", "kept": ["fp32", "int8"]}
+
+
+@pytest.fixture
+def exported(folder: Path, tmp_path: Path) -> Path:
+    """A model that has the network as OpenVINO's files as well, once."""
+    files = {f"openvino{end}": tmp_path / f"made{end}" for end in (".xml", ".bin")}
+    for path in files.values():
+        path.write_bytes(path.suffix.encode())
+    add_openvino(folder, files, SERVING)
+    return folder
+
+
+def test_an_exported_network_is_found_and_the_rest_stays(exported: Path) -> None:
+    path = find_openvino(exported, AS_LEARNED)
+    assert (path.name, path.read_bytes()) == ("openvino.xml", b".xml")
+    assert path.with_suffix(".bin").read_bytes() == b".bin"
+    assert load_model(exported)[0] == replace(DESCRIPTION, serving=SERVING)
+
+
+@pytest.mark.parametrize("name", ["openvino.xml", "openvino.bin"])
+@pytest.mark.parametrize("content", [b"other", None])
+def test_an_exported_network_that_is_altered_or_absent_is_refused(
+    exported: Path, name: str, content: bytes | None
+) -> None:
+    if content is None:
+        (exported / name).unlink()
+    else:
+        (exported / name).write_bytes(content)
+    with pytest.raises(ArtefactError, match=name):
+        find_openvino(exported, AS_LEARNED)
+
+
+def test_a_network_that_was_not_exported_is_refused(exported: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"names no openvino-int8\.bin"):
+        find_openvino(exported, QUANTISED)
+
+
+def test_saving_another_model_drops_the_exported_one(exported: Path) -> None:
+    save_model(exported, DESCRIPTION, STATE)
+    assert sorted(path.name for path in exported.iterdir()) == ["model.json", "model.pt"]
+    assert load_model(exported)[0].serving is None
+
+
+@pytest.mark.parametrize(
+    "serving",
+    [
+        {},
+        {"precision": "fp32"},
+        {"precision": "fp16", "kept": []},
+        {"precision": "int8", "kept": 1},
+        ["int8"],
+        {"precision": "int8", "kept": ["int4"]},
+    ],
+    ids=str,
+)
+def test_a_way_to_serve_that_is_not_known_is_refused(exported: Path, serving: Any) -> None:
+    edit(exported, serving=serving)
+    with pytest.raises(ArtefactError, match="lacks a field or has a strange one"):
+        load_model(exported)

@@ -23,6 +23,7 @@ from training.algorithm.settings import TrainSettings
 GIVEN = {
     "num_classes": "2",
     "num_training_samples": "13",
+    "serving_precision": "none",
     "num_layers": "20",
     "image_shape": "1,28,28",
     "epochs": "2",

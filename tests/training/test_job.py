@@ -30,6 +30,7 @@ from training.algorithm.settings import TrainSettings
 TINY = {
     "num_classes": "2",
     "num_training_samples": "12",
+    "serving_precision": "none",
     "num_layers": "18",
     "image_shape": "3,32,32",
     "mini_batch_size": "6",

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.algorithm.model import ARCHITECTURES, Classifier, build_resnet
+from training.algorithm.architectures import ARCHITECTURES
+from training.algorithm.model import Classifier, build_resnet
 
 IMAGES = torch.rand(2, 3, 36, 36)
 

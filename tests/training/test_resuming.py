@@ -22,6 +22,7 @@ from training.algorithm.settings import TrainSettings
 GIVEN = {
     "num_classes": "2",
     "num_training_samples": "12",
+    "serving_precision": "none",
     "num_layers": "20",
     "image_shape": "1,28,28",
     "epochs": "4",

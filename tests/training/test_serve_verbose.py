@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-import torch
 
 from tests.training.builders import Job, Trained, encode_png, make_job, make_slice
 from tests.training.test_serve import Client, free_port, wait_for
 from training.algorithm import serve
+from training.algorithm.appearance import Floats
 from training.algorithm.artefact import add_typicality, load_model, save_model
-from training.algorithm.images import decode_image, stack_images
+from training.algorithm.images import decode_image
 from training.algorithm.inference import Predictor
 from training.algorithm.typicality import Typicality
 from training.algorithm.views import look_at
@@ -55,12 +55,10 @@ def told(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Told(plain, knowing)
 
 
-def look_at_slices(predictor: Predictor, seeds: range) -> dict[str, torch.Tensor]:
+def look_at_slices(predictor: Predictor, seeds: range) -> dict[str, Floats]:
     shape = predictor.description.image_shape
-    images = stack_images([decode_image(make_slice(seed % 2, seed), shape) for seed in seeds])
-    inputs = predictor.description.scaling.to_input(images)
-    with torch.inference_mode():
-        return look_at(images, predictor.classifier.features(inputs))
+    images = np.stack([decode_image(make_slice(seed % 2, seed), shape) for seed in seeds])
+    return look_at(images, predictor.features(images))
 
 
 def test_a_model_that_knows_no_more_says_no_more_when_asked(told: Told) -> None:
@@ -120,7 +118,7 @@ def test_a_typicality_of_another_network_ends_the_server_with_a_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     save_model(job.layout.model, *load_model(trained.job.layout.model))
-    rows = torch.randn(40, 7, generator=torch.Generator().manual_seed(1))
+    rows = np.random.default_rng(1).standard_normal((40, 7))
     other = Typicality.fit({"features": rows[:20]}, {"features": rows[20:]})
     add_typicality(job.layout.model, other.state())
     monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(job.layout.base))

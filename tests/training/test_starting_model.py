@@ -18,6 +18,7 @@ CHOSEN = read_hyperparameters(
     {
         "num_classes": "2",
         "num_training_samples": "12",
+        "serving_precision": "none",
         "num_layers": "18",
         "image_shape": "3,32,32",
     }

@@ -6,14 +6,14 @@ precision that they serve in. Of a large channel every nth slice is looked at.
 
 from pathlib import Path
 
-import torch
+import numpy as np
 
+from training.algorithm.appearance import Floats
 from training.algorithm.artefact import add_typicality
-from training.algorithm.data import Channel
+from training.algorithm.data import Channel, as_rows
 from training.algorithm.failure import JobFailedError, StoppedError
 from training.algorithm.inference import Predictor
 from training.algorithm.log import LOGGER, Progress
-from training.algorithm.model import Classifier
 from training.algorithm.passes import Run
 from training.algorithm.typicality import Typicality, check_counts
 from training.algorithm.views import look_at
@@ -30,9 +30,9 @@ def summarise(run: Run, folder: Path) -> None:
     try:
         # Before another pass is waited for.
         check_counts(*counts)
-        classifier = Predictor.load(folder).classifier
-        train = _look(run, run.train, classifier, counts[0])
-        held_out = _look(run, run.validation, classifier, counts[1])
+        predictor = Predictor.load(folder)
+        train = _look(run, run.train, predictor, counts[0])
+        held_out = _look(run, run.validation, predictor, counts[1])
         add_typicality(folder, Typicality.fit(train, held_out).state())
     except StoppedError:
         LOGGER.warning("Told to stop: the model cannot tell how typical a slice is")
@@ -42,17 +42,15 @@ def summarise(run: Run, folder: Path) -> None:
         LOGGER.info("The model can tell how typical a slice is")
 
 
-def _look(
-    run: Run, channel: Channel, classifier: Classifier, count: int
-) -> dict[str, torch.Tensor]:
+def _look(run: Run, channel: Channel, predictor: Predictor, count: int) -> dict[str, Floats]:
     """Collect the views of a channel's next pass, of at most about ``ENOUGH_SLICES``."""
     every = max(1, -(-count // ENOUGH_SLICES))
     # Whoever waits for the job sees by these lines that it is not stuck.
     progress = Progress(f"Typicality, {channel.name}", count // every, run.chosen.mini_batch_size)
-    parts: list[dict[str, torch.Tensor]] = []
-    with channel.batches(share=(0, every)) as batches, torch.inference_mode():
+    parts: list[dict[str, Floats]] = []
+    with channel.batches(share=(0, every)) as batches:
         for batch in batches:
-            inputs, _labels = run.to_network(batch)
-            parts.append(look_at(batch.images, classifier.features(inputs)))
+            images = as_rows(batch.images)
+            parts.append(look_at(images, predictor.features(images)))
             progress.add(len(batch.labels))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,8 +1,10 @@
 """The model folder: ``model.pt`` (weights only) and ``model.json`` (everything else about it).
 
 ``model.json`` is written last and carries the digest of ``model.pt``, so a folder that was half
-written is never taken for a model. A model may have ``typicality.pt`` as well, which goes by the
-same rules.
+written is never taken for a model. A model may have ``typicality.npz`` as well, and the network as
+OpenVINO's files, once as learned and once with whole numbers; all go by the same rules.
+
+Only what reads or writes weights imports PyTorch: serving on a CPU goes without it.
 """
 
 import hashlib
@@ -11,19 +13,32 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
+from training.algorithm.architectures import ARCHITECTURES
 from training.algorithm.failure import ArtefactError
 from training.algorithm.images import Scaling
-from training.algorithm.model import ARCHITECTURES
+from training.algorithm.precision import check_serving
 from training.algorithm.replacing import replacing
+from training.algorithm.typicality import Array
+
+if TYPE_CHECKING:
+    import torch
 
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.pt"
 DESCRIPTION_NAME = "model.json"
-TYPICALITY_NAME = "typicality.pt"
+TYPICALITY_NAME = "typicality.npz"
+TORCH_TYPICALITY_NAME = "typicality.pt"
+"""What models from before it was kept as arrays have."""
+TYPICALITY = "typicality"
+AS_LEARNED, QUANTISED = "openvino", "openvino-int8"
+"""The network as OpenVINO's files; see :mod:`precision` for what runs in which."""
+GRAPH, NUMBERS = ".xml", ".bin"
+OPENVINO_NAMES = tuple(base + end for base in (AS_LEARNED, QUANTISED) for end in (GRAPH, NUMBERS))
+_OPTIONAL = (TYPICALITY, *OPENVINO_NAMES)
 CLASSIFIER = "classifier"
 BACKBONE = "backbone"
 """A network without its head: to start a training from, not to serve."""
@@ -35,7 +50,8 @@ class ModelDescription:
 
     ``image_shape`` is channels, height, width; ``classes`` are in the order of the scores. A
     backbone has no classes, and fits images of any height and width. ``calibration``: see
-    :mod:`calibration`; None leaves the scores as they are.
+    :mod:`calibration`; None leaves the scores as they are. ``serving`` is how the exported network
+    is to be run, and why; see :mod:`export`.
     """
 
     architecture: str
@@ -52,6 +68,7 @@ class ModelDescription:
     created_at: str
     kind: str = CLASSIFIER
     calibration: dict[str, Any] | None = None
+    serving: dict[str, Any] | None = None
 
     @property
     def head_stages(self) -> int:
@@ -60,16 +77,19 @@ class ModelDescription:
 
 
 def save_model(
-    folder: Path, description: ModelDescription, state: Mapping[str, torch.Tensor]
+    folder: Path, description: ModelDescription, state: Mapping[str, "torch.Tensor"]
 ) -> None:
     """Write both files, each in one step."""
+    import torch  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_NAME
     with replacing(weights) as part:
         torch.save(dict(state), part)
-    _write_description(folder, description, {"weights": _name(weights)})
-    # Of other weights: the description names it no more.
-    (folder / TYPICALITY_NAME).unlink(missing_ok=True)
+    # What there is beside them is of other weights: the description names it no more.
+    _write_description(folder, replace(description, serving=None), {"weights": _name(weights)})
+    for name in (TYPICALITY_NAME, TORCH_TYPICALITY_NAME, *OPENVINO_NAMES):
+        (folder / name).unlink(missing_ok=True)
 
 
 def amend_description(folder: Path, **values: Any) -> None:
@@ -81,19 +101,39 @@ def amend_description(folder: Path, **values: Any) -> None:
     _write_description(folder, replace(description, **values), files)
 
 
-def add_typicality(folder: Path, state: Mapping[str, torch.Tensor]) -> None:
+def add_typicality(folder: Path, state: Mapping[str, Array]) -> None:
     """Give the model in ``folder`` what :meth:`Typicality.state` returned.
 
     :raises ArtefactError: when there is no model of a known kind.
     """
     description, files = _read_description(folder / DESCRIPTION_NAME)
     path = folder / TYPICALITY_NAME
-    with replacing(path) as part:
-        torch.save(dict(state), part)
-    _write_description(folder, description, files | {"typicality": _name(path)})
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, **dict(state))  # type: ignore[arg-type]  # its stub has a flag among them
+    _write_description(folder, description, files | {TYPICALITY: _name(path)})
 
 
-def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]:
+def add_openvino(folder: Path, files: Mapping[str, Path], serving: dict[str, Any]) -> None:
+    """Move ``files`` (names of :data:`OPENVINO_NAMES`) into the model folder, and describe them.
+
+    :raises ArtefactError: when there is no model of a known kind.
+    """
+    description, known = _read_description(folder / DESCRIPTION_NAME)
+    for name, path in files.items():
+        path.replace(folder / name)
+        known[name] = _name(folder / name)
+    _write_description(folder, replace(description, serving=serving), known)
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read ``model.json`` alone.
+
+    :raises ArtefactError: when it is absent, or its kind is not known here.
+    """
+    return _read_description(folder / DESCRIPTION_NAME)[0]
+
+
+def load_model(folder: Path) -> tuple[ModelDescription, dict[str, "torch.Tensor"]]:
     """Read a model folder.
 
     :raises ArtefactError: when a file is absent or altered, or its kind is not known here.
@@ -102,19 +142,58 @@ def load_model(folder: Path) -> tuple[ModelDescription, dict[str, torch.Tensor]]
     return description, _load_tensors(folder / WEIGHTS_NAME, files["weights"])
 
 
-def load_typicality(folder: Path) -> dict[str, torch.Tensor] | None:
-    """Read what :func:`add_typicality` wrote; None when the model has none.
+def find_openvino(folder: Path, base: str) -> Path:
+    """Return the checked ``.xml`` beside its ``.bin``; ``base`` is one of the two networks.
 
-    :raises ArtefactError: when the file is absent, altered or holds more than tensors.
+    :raises ArtefactError: when the model names no such files, or one is absent or altered.
     """
     _description, files = _read_description(folder / DESCRIPTION_NAME)
-    if "typicality" not in files:
+    for name in (base + NUMBERS, base + GRAPH):
+        if name not in files:
+            raise ArtefactError(f"{DESCRIPTION_NAME} names no {name}: export the model again")
+        _check(folder / name, files[name])
+    return folder / (base + GRAPH)
+
+
+def load_typicality(folder: Path) -> dict[str, Array] | None:
+    """Read what :func:`add_typicality` wrote; None when the model has none.
+
+    :raises ArtefactError: when the file is absent, altered or holds more than arrays.
+    """
+    _description, files = _read_description(folder / DESCRIPTION_NAME)
+    if TYPICALITY not in files:
         return None
-    return _load_tensors(folder / TYPICALITY_NAME, files["typicality"])
+    if files[TYPICALITY].get("file") == TORCH_TYPICALITY_NAME:
+        tensors = _load_tensors(folder / TORCH_TYPICALITY_NAME, files[TYPICALITY])
+        return {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    path = folder / TYPICALITY_NAME
+    _check(path, files[TYPICALITY])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # numpy and zipfile raise many kinds for bytes they do not like
+        raise ArtefactError(f"{path} cannot be loaded as arrays only: {error}") from error
 
 
-def _load_tensors(path: Path, named: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _load_tensors(path: Path, named: dict[str, Any]) -> dict[str, "torch.Tensor"]:
     """Load the file that ``model.json`` names with its digest."""
+    _check(path, named)
+    try:
+        import torch  # noqa: PLC0415
+    except ImportError as error:
+        raise ArtefactError(
+            f"{path.name} is read with PyTorch, which is not installed here: install it, or "
+            "train again"
+        ) from error
+    try:
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for bytes it does not like
+        raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
+    return state
+
+
+def _check(path: Path, named: dict[str, Any]) -> None:
+    """:raises ArtefactError: when the file is not the one that ``model.json`` names."""
     try:
         digest = _sha256(path)
     except OSError as error:
@@ -124,11 +203,6 @@ def _load_tensors(path: Path, named: dict[str, Any]) -> dict[str, torch.Tensor]:
             f"{path} has SHA-256 {digest}, {DESCRIPTION_NAME} was written for "
             f"{named.get('sha256')}: the two do not belong together"
         )
-    try:
-        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for bytes it does not like
-        raise ArtefactError(f"{path} cannot be loaded as weights only: {error}") from error
-    return state
 
 
 def _name(path: Path) -> dict[str, str]:
@@ -165,12 +239,12 @@ def _read_description(path: Path) -> tuple[ModelDescription, dict[str, dict[str,
         )
     try:
         files = {"weights": dict(content.pop("weights"))}
-        if "typicality" in content:
-            files["typicality"] = dict(content.pop("typicality"))
+        files |= {name: dict(content.pop(name)) for name in _OPTIONAL if name in content}
         content["classes"] = tuple(content["classes"])
         content["image_shape"] = tuple(content["image_shape"])
         content["scaling"] = Scaling.from_json(content["scaling"])
         _check_calibration(content.get("calibration"), len(content["classes"]))
+        check_serving(content.get("serving"))
         description = ModelDescription(**content)
         if description.head_stages < 1:
             raise ValueError("head_stages below 1")

@@ -14,23 +14,11 @@ from torch.nn import functional
 
 from training.algorithm.answers import Answers
 from training.algorithm.intervals import Floats, Statistic
+from training.algorithm.probabilities import Calibration
 
 FOLDS = 5
 BINS = 15
 _MAX_STEPS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """``bias`` has a value per class; they add up to 0."""
-
-    temperature: float
-    bias: tuple[float, ...]
-
-    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return float64 probabilities (N, classes) of ``logits`` (N, classes)."""
-        bias = torch.tensor(self.bias, dtype=torch.float64)
-        return (logits.double() / self.temperature + bias).softmax(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ def calibrate(answers: Answers, seed: int) -> Calibrated:
     """
     logits, labels = answers.logits.double(), answers.labels
     as_learned = _identity(logits.shape[1])
-    before = as_learned.probabilities(logits)
+    before = _probabilities(as_learned, logits)
     unit_of = answers.unit_of
     if unit_of.max() == 0:
         return Calibrated(as_learned, before, before)
@@ -63,7 +51,7 @@ def calibrate(answers: Answers, seed: int) -> Calibrated:
         left_out = fold_of == fold
         units = len(np.unique(unit_of[~left_out.numpy()]))
         fitted = fit_calibration(logits[~left_out], labels[~left_out], units)
-        after[left_out] = fitted.probabilities(logits[left_out])
+        after[left_out] = _probabilities(fitted, logits[left_out])
     if not _loss(after, labels) < _loss(before, labels):
         return Calibrated(as_learned, before, before)
     return Calibrated(fit_calibration(logits, labels, int(unit_of.max()) + 1), before, after)
@@ -156,6 +144,10 @@ def _answered(
     confidence, answer = probabilities.double().max(1)
     bin_of = ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
     return confidence, (answer == labels).double(), bin_of
+
+
+def _probabilities(calibration: Calibration, logits: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(calibration.probabilities(logits.numpy()))
 
 
 def _identity(classes: int) -> Calibration:

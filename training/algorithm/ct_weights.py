@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from training.algorithm.architectures import ARCHITECTURE
 from training.algorithm.artefact import (
     BACKBONE,
     DESCRIPTION_NAME,
@@ -21,7 +22,6 @@ from training.algorithm.artefact import (
 from training.algorithm.failure import JobFailedError, WeightsError, describe_failure
 from training.algorithm.images import Scaling
 from training.algorithm.log import LOGGER, set_up_logging
-from training.algorithm.model import ARCHITECTURE
 from training.algorithm.weights import (
     NOTICE_NAME,
     NUM_LAYERS,

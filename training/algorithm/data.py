@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from training.algorithm.channels import TRAIN, ChannelInput
@@ -159,6 +160,12 @@ class _Decoder:
             raise BadSampleError(
                 f"{self.where}: sample {sample.number} has {error}. {self.source.advice}"
             ) from error
+
+
+def as_rows(images: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """Return a batch's images as they were decoded, (N, H, W, C)."""
+    rows: npt.NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
+    return rows
 
 
 def _encoded(image: bytes | Path) -> bytes:

@@ -1,27 +1,10 @@
-"""What the process may use: cores within the container's quota, and the device to compute on."""
-
-import math
-import os
-from pathlib import Path
+"""What the process may compute on, and what its convolutions compute in."""
 
 import torch
 
 from training.algorithm.combinations import FLOAT16
 from training.algorithm.hyperparameters import Hyperparameters
 from training.algorithm.log import LOGGER
-
-CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-
-
-def count_cores() -> int:
-    """Return the cores this process may keep busy: its affinity, within the CPU quota."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = CGROUP_CPU_MAX.read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
-        pass
-    return max(1, cores)
 
 
 def count_gpus() -> int:

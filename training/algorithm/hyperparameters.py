@@ -63,6 +63,7 @@ class Hyperparameters:
     bf16: bool
     group_records: bool
     bad_record_share: float
+    serving_precision: str
     seed: int
 
 

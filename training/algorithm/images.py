@@ -2,12 +2,14 @@
 
 import io
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    import torch
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """(height, width, channels), grey levels 0…255."""
@@ -28,9 +30,9 @@ class Scaling:
     mean: float = 0.0
     std: float = 1.0
 
-    def to_input(self, images: torch.Tensor) -> torch.Tensor:
+    def to_input(self, images: "torch.Tensor") -> "torch.Tensor":
         """Turn uint8 images (N, C, H, W) into float32 of the same shape and memory format."""
-        return images.to(torch.float32).div_(255.0).sub_(self.mean).div_(self.std)
+        return images.float().div_(255.0).sub_(self.mean).div_(self.std)
 
     def as_json(self) -> dict[str, float]:
         """Return what ``model.json`` keeps."""
@@ -96,6 +98,9 @@ def _to_channels(picture: Image.Image, channels: int) -> Image.Image:
     return picture.convert("L" if channels == 1 else "RGB")
 
 
-def stack_images(images: list[Pixels]) -> torch.Tensor:
+def stack_images(images: list[Pixels]) -> "torch.Tensor":
     """Return one uint8 tensor (N, C, H, W), channels last in memory as the network wants it."""
+    # Not for those who only decode: serving on a CPU goes without PyTorch.
+    import torch  # noqa: PLC0415
+
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

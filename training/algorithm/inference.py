@@ -4,19 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import torch
+import numpy as np
 
-from training.algorithm.artefact import (
-    BACKBONE,
-    ModelDescription,
-    load_model,
-    load_typicality,
-)
-from training.algorithm.calibration import Calibration
+from training.algorithm.artefact import ModelDescription, load_typicality, read_description
+from training.algorithm.cpu import count_cores
+from training.algorithm.engines import Engine, Floats, Levels, load_engine
 from training.algorithm.failure import ArtefactError
-from training.algorithm.hardware import choose_device
-from training.algorithm.images import Pixels, stack_images
-from training.algorithm.model import Classifier, build_resnet
+from training.algorithm.images import Pixels
+from training.algorithm.probabilities import Calibration, sigmoid, softmax
 from training.algorithm.typicality import Typicality
 from training.algorithm.views import look_at
 
@@ -25,12 +20,19 @@ from training.algorithm.views import look_at
 class Answer:
     """What the model says of one image; probabilities are in the order of the classes.
 
-    ``calibrated`` and ``typicality`` (0…1) are None where the model has no such thing.
+    ``calibrated`` and ``typicality`` (0…1) are None where the model has no such thing. ``maps``
+    (classes, h, w) say where the scores come from, see :mod:`class_map`.
     """
 
     probabilities: list[float]
     calibrated: list[float] | None
     typicality: float | None
+    maps: Floats
+
+    @property
+    def best(self) -> int:
+        """The class that is answered."""
+        return int(np.argmax(self.calibrated or self.probabilities))
 
 
 class Predictor:
@@ -39,14 +41,13 @@ class Predictor:
     def __init__(
         self,
         description: ModelDescription,
-        classifier: Classifier,
+        engine: Engine,
         typicality: Typicality | None = None,
     ) -> None:
         self.description = description
-        self._device = choose_device()
+        self.engine = engine
         self._calibration = _calibration(description)
         self._typicality = typicality
-        self.classifier = classifier.eval().place_on(self._device)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -55,30 +56,10 @@ class Predictor:
         :raises ArtefactError: when it is incomplete, altered, a backbone, or does not fit its
             description.
         """
-        description, state = load_model(folder)
-        if description.kind == BACKBONE:
-            raise ArtefactError(
-                f"the model in {folder} is a backbone ({description.start}): it has no head to "
-                "answer with. Give it to a training job as its channel 'model', and serve what "
-                "that leaves"
-            )
-        channels, num_classes = description.image_shape[0], len(description.classes)
-        resnet = build_resnet(
-            description.num_layers, channels, num_classes, description.head_stages
-        )
-        try:
-            resnet.load_state_dict(state)
-        except RuntimeError as error:
-            raise ArtefactError(f"the weights in {folder} do not fit: {error}") from error
-        classifier = Classifier(
-            resnet,
-            trainable_stages=0,
-            frozen_batch_norm=True,
-            head_stages=description.head_stages,
-        )
+        engine = load_engine(folder, count_cores())
         summary = load_typicality(folder)
         typicality = None if summary is None else Typicality.from_state(summary)
-        return cls(description, classifier, typicality)
+        return cls(read_description(folder), engine, typicality)
 
     @property
     def multi_label(self) -> bool:
@@ -87,31 +68,30 @@ class Predictor:
 
     def predict(self, pixels: Pixels) -> list[float]:
         """Return the probability of each class for one image of ``image_shape``."""
-        with torch.inference_mode():
-            images = stack_images([pixels]).to(self._device)
-            return self._probabilities(self.classifier(self.description.scaling.to_input(images)))
+        return self._probabilities(self.engine.run(pixels[None]).scores)
+
+    def features(self, images: Levels) -> Floats:
+        """Return what the head sees (N, features) of images (N, H, W, C)."""
+        return self.engine.run(images).features
 
     def explain(self, pixels: Pixels) -> Answer:
         """Return all that is known of the answer for one image of ``image_shape``.
 
         :raises ArtefactError: when the typicality is not of this network.
         """
-        with torch.inference_mode():
-            images = stack_images([pixels]).to(self._device)
-            features = self.classifier.features(self.description.scaling.to_input(images))
-            scores = self.classifier.head(features)
-            calibrated = typicality = None
-            if self._calibration:
-                calibrated = self._calibration.probabilities(scores.cpu())[0].tolist()
-            if self._typicality:
-                views = look_at(images, features)
-                self._typicality.check_fit(views)
-                typicality = float(self._typicality.score(views))
-            return Answer(self._probabilities(scores), calibrated, typicality)
+        outputs = self.engine.run(pixels[None])
+        calibrated = typicality = None
+        if self._calibration:
+            calibrated = self._calibration.probabilities(outputs.scores)[0].tolist()
+        if self._typicality:
+            views = look_at(pixels[None], outputs.features)
+            self._typicality.check_fit(views)
+            typicality = float(self._typicality.score(views)[0])
+        probabilities = self._probabilities(outputs.scores)
+        return Answer(probabilities, calibrated, typicality, outputs.maps[0])
 
-    def _probabilities(self, scores: torch.Tensor) -> list[float]:
-        scores = scores.double()
-        answer = scores.sigmoid() if self.multi_label else scores.softmax(1)
+    def _probabilities(self, scores: Floats) -> list[float]:
+        answer = sigmoid(scores) if self.multi_label else softmax(scores)
         probabilities: list[float] = answer[0].tolist()
         return probabilities
 
@@ -122,11 +102,14 @@ class Predictor:
             ``multi_label`` no probabilities.
         """
         channels, height, width = self.description.image_shape
-        black = torch.zeros(height, width, channels).byte().numpy()
-        answer = torch.tensor(self.explain(black).probabilities)
-        adds_up = self.multi_label or abs(float(answer.sum()) - 1) <= 1e-3
-        if not bool(answer.isfinite().all()) or not adds_up:
-            raise ArtefactError(f"the model answers {answer.tolist()} for a black image")
+        try:
+            answer = self.explain(np.zeros((height, width, channels), np.uint8)).probabilities
+        except RuntimeError as error:
+            raise ArtefactError(f"the model cannot answer for a black image: {error}") from error
+        adds_up = self.multi_label or abs(sum(answer) - 1) <= 1e-3
+        fits = len(answer) == len(self.description.classes)
+        if not np.isfinite(answer).all() or not adds_up or not fits:
+            raise ArtefactError(f"the model answers {answer} for a black image")
 
 
 def _calibration(description: ModelDescription) -> Calibration | None:

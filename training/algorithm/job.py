@@ -10,11 +10,13 @@ from training.algorithm.acquaintance import summarise
 from training.algorithm.channels import MODEL, TRAIN, VALIDATION, Inputs, check_channels
 from training.algorithm.checkpoints import Checkpoints, find_checkpoints
 from training.algorithm.combinations import CT
+from training.algorithm.cpu import count_cores
 from training.algorithm.data import Channel, Feed
 from training.algorithm.distributed import ALONE, Team, assemble
+from training.algorithm.export import export
 from training.algorithm.failure import HyperparameterError
 from training.algorithm.fit import fit
-from training.algorithm.hardware import choose_device, count_cores, mixed_precision
+from training.algorithm.hardware import choose_device, mixed_precision
 from training.algorithm.history import History
 from training.algorithm.hyperparameters import Hyperparameters, as_text
 from training.algorithm.images import Scaling
@@ -78,6 +80,7 @@ def _learn(
     for result in past.history.results if past else ():
         outcome.keep_metrics(result)
     history = fit(run, on_epoch, outcome.keep_model, on_state, past)
+    export(run, model)
     summarise(run, model)
     outcome.conclude(history)
 
@@ -147,7 +150,8 @@ def _build(
         bad_record_share=chosen.bad_record_share,
     )
     channels = Channel(TRAIN, feed, inputs.train), Channel(VALIDATION, feed, inputs.validation)
-    return Run(chosen, classifier, Scaling(), device, *channels, team=team), start
+    run = Run(chosen, classifier, Scaling(), device, *channels, team=team, stop=stop)
+    return run, start
 
 
 def _load_start(

@@ -8,9 +8,8 @@ import torch
 from monai.networks.nets.resnet import ResNet
 from torch import nn
 
-from training.algorithm import small_resnet
+from training.algorithm.class_map import pool
 from training.algorithm.small_resnet import SmallResNet
-from training.algorithm.table import SMALL_IMAGE_DEPTHS
 
 BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
     18: ("basic", (2, 2, 2, 2)),
@@ -23,12 +22,6 @@ BLOCKS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
 """Depth → kind of block, and how many in each of the last four stages."""
 
 WIDTHS = [64, 128, 256, 512]
-ARCHITECTURE = "monai.resnet-2d"
-ARCHITECTURES = {
-    **dict.fromkeys(BLOCKS, ARCHITECTURE),
-    **dict.fromkeys(SMALL_IMAGE_DEPTHS, small_resnet.ARCHITECTURE),
-}
-"""Depth → what ``model.json`` calls the kind of network."""
 
 Network: TypeAlias = ResNet | SmallResNet
 
@@ -106,12 +99,15 @@ class Classifier(nn.Module):
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what the head sees, (N, features) float32, for float32 inputs (N, C, H, W)."""
+        return pool(self.stage_maps(inputs))
+
+    def stage_maps(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Return what is pooled for the head: a float32 map (N, C, h, w) per stage it sees."""
         with self._precision(inputs):
             with torch.no_grad():
                 maps = _run_stages(self._frozen, inputs)
             maps += _run_stages(self._learning, maps[-1] if maps else inputs)
-        seen = maps[-self._head_stages :]
-        return torch.cat([stage_maps.float().mean(dim=(2, 3)) for stage_maps in seen], dim=1)
+        return [maps_of_stage.float() for maps_of_stage in maps[-self._head_stages :]]
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the scores before softmax, (N, classes)."""

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import shutil
 
+from training.algorithm.architectures import ARCHITECTURES
 from training.algorithm.artefact import (
     DESCRIPTION_NAME,
     ModelDescription,
@@ -18,7 +19,6 @@ from training.algorithm.history import History
 from training.algorithm.hyperparameters import as_text
 from training.algorithm.log import LOGGER
 from training.algorithm.metrics import EpochResult
-from training.algorithm.model import ARCHITECTURES
 from training.algorithm.passes import Run
 from training.algorithm.settings import TrainSettings
 

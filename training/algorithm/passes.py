@@ -1,5 +1,6 @@
 """One pass over a channel: to learn, to be scored, or to collect features."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,7 +24,8 @@ from training.algorithm.sharing import shared_batches
 class Run:
     """What the passes of one job share; the numbers are known after a pass that counts.
 
-    ``answers`` are those of the last validation, ``shipped`` those of the model that is kept.
+    ``answers`` are those of the last validation, ``shipped`` those of the model that is kept;
+    ``stop`` is set when the job is told to end.
     """
 
     chosen: Hyperparameters
@@ -37,6 +39,7 @@ class Run:
     team: Team = field(default_factory=Team)
     answers: Answers | None = None
     shipped: Answers | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def varied(self) -> bool:

@@ -2,10 +2,13 @@
 
 ``GET /ping``, ``GET /execution-parameters``, ``POST /invocations``. The port opens only after the
 model has answered once. Decoding and the network run in threads of their own, so that health
-checks are answered whatever else goes on.
+checks are answered whatever else goes on. More requests than these threads soon get to are
+answered with 503, which SageMaker sends again.
 """
 
 import asyncio
+import base64
+import io
 import json
 import logging
 import os
@@ -14,17 +17,18 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 import uvicorn
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from training.algorithm.engines import Floats
 from training.algorithm.failure import JobFailedError, describe_failure
-from training.algorithm.hardware import count_cores
-from training.algorithm.images import Pixels, UndecodableImageError, decode_image
-from training.algorithm.inference import Predictor
+from training.algorithm.images import UndecodableImageError, decode_image
+from training.algorithm.inference import Answer, Predictor
 from training.algorithm.log import LOGGER, set_up_logging
 from training.algorithm.settings import ServeSettings, read_serve_settings
 
@@ -33,6 +37,9 @@ JSON_LINES = "application/jsonlines"
 JSON = "application/json"
 VERBOSE = ("verbose=1", "verbose=true")
 """As SageMaker's other algorithms spell it."""
+MAP = ("map=1", "map=true")
+WAITING = 8
+"""Requests per thread that may wait; each holds its body in memory."""
 DRAIN_S = 100
 """SageMaker kills a container 120 s after SIGTERM."""
 
@@ -48,13 +55,12 @@ class RefusedError(Exception):
 class Server:
     """The three routes over one model."""
 
-    def __init__(self, predictor: Predictor, max_payload_bytes: int, cores: int) -> None:
+    def __init__(self, predictor: Predictor, max_payload_bytes: int) -> None:
         self._predictor = predictor
         self._max_payload_bytes = max_payload_bytes
-        self._cores = cores
-        self._decoders = ThreadPoolExecutor(cores, "decode")
-        # One at a time: the network itself uses all cores.
-        self._network = ThreadPoolExecutor(1, "network")
+        self._workers = predictor.engine.workers
+        self._pool = ThreadPoolExecutor(self._workers, "answer")
+        self._under_way = 0
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -73,8 +79,8 @@ class Server:
         """What batch transform should use when the job does not say."""
         return JSONResponse(
             {
-                # Enough that the network never waits for decoding or for the next request.
-                "MaxConcurrentTransforms": 2 * self._cores,
+                # Enough that no thread waits for the next request.
+                "MaxConcurrentTransforms": 2 * self._workers,
                 "BatchStrategy": "SINGLE_RECORD",
                 "MaxPayloadInMB": self._max_payload_bytes // (1024 * 1024),
             }
@@ -84,42 +90,73 @@ class Server:
         """One encoded image in, one probability per class out; with verbose=1 more of it."""
         _check_content_type(request.headers.get("content-type", ""))
         form = choose_form(request.headers.get("accept", ""))
-        body = await _read_body(request, self._max_payload_bytes)
-        shape = self._predictor.description.image_shape
-        loop = asyncio.get_running_loop()
+        limit = WAITING * self._workers
+        if self._under_way >= limit:
+            raise RefusedError(503, f"{limit} requests are under way already: send it again later")
+        self._under_way += 1
         try:
-            pixels = await loop.run_in_executor(self._decoders, decode_image, body, shape)
+            body = await _read_body(request, self._max_payload_bytes)
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._pool, self._answer, body, form)
+        finally:
+            self._under_way -= 1
+        return Response(answer, media_type=form.media_type)
+
+    def _answer(self, body: bytes, form: "Form") -> bytes:
+        """Decode, run the network and encode: all that takes time, in one thread."""
+        try:
+            pixels = decode_image(body, self._predictor.description.image_shape)
         except UndecodableImageError as error:
             raise RefusedError(400, str(error)) from error
-        write = self._tell_all if form.verbose else self._tell
-        content = await loop.run_in_executor(self._network, write, pixels, form.media_type)
-        return Response(json.dumps(content), media_type=form.media_type)
+        if form.verbose:
+            return _encode(self._tell_all(self._predictor.explain(pixels), form))
+        probabilities = self._predictor.predict(pixels)
+        # As the built-in does.
+        return _encode(probabilities if form.media_type == JSON else {"prediction": probabilities})
 
-    def _tell(self, pixels: Pixels, media_type: str) -> object:
-        """Answer as the built-in does."""
-        answer = self._predictor.predict(pixels)
-        return answer if media_type == JSON else {"prediction": answer}
-
-    def _tell_all(self, pixels: Pixels, _media_type: str) -> object:
+    def _tell_all(self, answer: Answer, form: "Form") -> dict[str, object]:
         """Answer with all there is to say; what the model does not have is left out."""
-        answer = self._predictor.explain(pixels)
         description = self._predictor.description
-        content = {
+        content: dict[str, object] = {
             "prediction": answer.probabilities,
             "calibrated": answer.calibrated,
             "classes": description.classes,
             "model": description.training_job,
             "typicality": answer.typicality,
         }
+        if form.map:
+            content |= _tell_map(answer.maps[answer.best], description.classes[answer.best])
         return {name: value for name, value in content.items() if value is not None}
+
+
+def _encode(content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _tell_map(class_map: Floats, name: str) -> dict[str, object]:
+    """Return the map of the class that is answered as a grey PNG, and what its greys mean.
+
+    A grey g stands for low + (high - low) · g / 255; the mean over the map and the class's bias
+    add up to its score.
+    """
+    low, high = float(class_map.min()), float(class_map.max())
+    greys = (class_map - low) / max(high - low, 1e-12) * 255
+    encoded = io.BytesIO()
+    Image.fromarray(np.rint(greys).astype(np.uint8)).save(encoded, "PNG")
+    png = base64.b64encode(encoded.getvalue()).decode()
+    return {"map": png, "map_class": name, "map_range": [low, high]}
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How an answer is written: its media type, and whether it tells more than the built-in's."""
+    """How an answer is written: its media type, and whether it tells more than the built-in's.
+
+    ``map``: whether that has the class-activation map as well.
+    """
 
     media_type: str
     verbose: bool = False
+    map: bool = False
 
 
 def choose_form(header: str) -> Form:
@@ -129,11 +166,13 @@ def choose_form(header: str) -> Form:
     """
     for part in [part for part in header.split(",") if part.strip()] or ["*/*"]:
         media_type, *parameters = (word.strip().lower() for word in part.split(";"))
-        verbose = any(word.replace(" ", "") in VERBOSE for word in parameters)
+        said = {word.replace(" ", "") for word in parameters}
+        verbose = not said.isdisjoint(VERBOSE)
+        wishes = verbose, verbose and not said.isdisjoint(MAP)
         if media_type in ("*/*", "application/*", JSON_LINES):
-            return Form(JSON_LINES, verbose)
+            return Form(JSON_LINES, *wishes)
         if media_type == JSON:
-            return Form(JSON, verbose)
+            return Form(JSON, *wishes)
     raise RefusedError(406, f"Accept {header!r}: {JSON_LINES} and {JSON} are offered")
 
 
@@ -171,20 +210,18 @@ def main() -> int:
     set_up_logging()
     try:
         settings = read_serve_settings(os.environ)
-        cores = count_cores()
-        torch.set_num_threads(cores)
         predictor = Predictor.load(settings.layout.model)
         predictor.check()
     except JobFailedError as error:
         _reason, log_line, exit_code = describe_failure(error)
         LOGGER.error(log_line)
         return exit_code
-    _run_server(predictor, settings, cores)
+    _run_server(predictor, settings)
     return 0
 
 
-def _run_server(predictor: Predictor, settings: ServeSettings, cores: int) -> None:
-    app = Server(predictor, settings.max_payload_bytes, cores).app()
+def _run_server(predictor: Predictor, settings: ServeSettings) -> None:
+    app = Server(predictor, settings.max_payload_bytes).app()
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -199,7 +236,10 @@ def _run_server(predictor: Predictor, settings: ServeSettings, cores: int) -> No
     )
     # uvicorn raises the signal again once it has drained; by default that would kill us.
     signal.signal(signal.SIGTERM, server.handle_exit)
-    LOGGER.info("Serving %s on port %d", predictor.description.training_job, settings.port)
+    LOGGER.info(
+        "Serving %s on port %d with %s",
+        *(predictor.description.training_job, settings.port, predictor.engine.name),
+    )
     server.run()
     if not server.started:
         sys.exit(1)

@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional
 
 WIDTHS = (16, 32, 64)
-ARCHITECTURE = "resnet-2d-small-images"
 
 
 class SmallResNet(nn.Module):

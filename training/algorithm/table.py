@@ -1,10 +1,11 @@
 """The table of all hyperparameters: how each is read, its default, and what it means.
 
 Names, defaults and ranges are those of SageMaker's built-in image classification. Extras of ours
-change nothing unless they are set.
+change nothing about the training unless they are set.
 """
 
 from training.algorithm.combinations import BALANCED, COSINE, CT, FLOAT16
+from training.algorithm.precision import AUTO, NONE, PRECISIONS
 from training.algorithm.rules import (
     Rule,
     choice,
@@ -206,6 +207,14 @@ RULES: dict[str, Rule] = {
         real(0, 1),
         0.0,
         "largest share of a pass that may hold no usable image and is left out; 0 = none",
+        ours=True,
+    ),
+    "serving_precision": Rule(
+        choice(AUTO, *PRECISIONS, NONE),
+        NONE,
+        "the model is exported for serving on a CPU without PyTorch; auto: in the fastest of fp32, "
+        "bf16 and int8 on the CPU found that loses no more than 0.3 points of accuracy and AUC, "
+        "measured in one more pass over train and one over validation; none: no export",
         ours=True,
     ),
     "seed": Rule(whole(0, 2**31 - 1), 0, "of every random choice", ours=True),

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self, TypeAlias
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
 from training.algorithm.failure import ArtefactError
 
-Views: TypeAlias = Mapping[str, torch.Tensor]
+Array: TypeAlias = npt.NDArray[np.floating]
+Views: TypeAlias = Mapping[str, Array]
 """Name of a view → one row per slice, (N, dimensions)."""
 
 LEAST_SLICES = 20
@@ -38,45 +40,46 @@ class View:
     standard deviation of the logarithm of held-out slices' squared distances.
     """
 
-    mean: torch.Tensor
-    axes: torch.Tensor
-    spreads: torch.Tensor
-    rest: torch.Tensor
-    centre: torch.Tensor
-    width: torch.Tensor
+    mean: Array
+    axes: Array
+    spreads: Array
+    rest: Array
+    centre: Array
+    width: Array
 
     @classmethod
-    def fit(cls, train: torch.Tensor, held_out: torch.Tensor) -> Self:
+    def fit(cls, train: Array, held_out: Array) -> Self:
         """Fit to rows (N, dimensions) of training slices, then measure held-out ones."""
-        train = train.double()
-        mean = train.mean(0)
-        _left, sizes, axes = torch.linalg.svd(train - mean, full_matrices=False)
+        train = train.astype(np.float64)
+        mean = train.mean(axis=0)
+        _left, sizes, axes = np.linalg.svd(train - mean, full_matrices=False)
         count = max(1, min(_MAX_AXES, train.shape[1] // 2, len(train) // _SLICES_PER_AXIS))
-        variances = sizes.square() / len(train)
+        variances = np.square(sizes) / len(train)
         # Where the training slices never varied, a rounding error must not be infinitely far out.
-        least = _LEAST_VARIANCE * (1 + float(mean.square().sum()))
-        spreads = variances[:count].clamp_min(least).sqrt()
-        rest = variances[count:].sum().clamp_min(least)
-        zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+        least = _LEAST_VARIANCE * (1 + np.square(mean).sum())
+        spreads = np.sqrt(np.maximum(variances[:count], least))
+        rest = np.maximum(variances[count:].sum(), least)
+        zero, one = np.zeros(()), np.ones(())
         distances = cls(mean, axes[:count], spreads, rest, zero, one).distance(held_out)
-        width = distances.std(correction=0).clamp_min(_LEAST_WIDTH)
-        return cls(mean, axes[:count], spreads, rest, distances.median(), width)
+        width = np.maximum(distances.std(), _LEAST_WIDTH)
+        return cls(mean, axes[:count], spreads, rest, np.asarray(np.median(distances)), width)
 
-    def distance(self, rows: torch.Tensor) -> torch.Tensor:
+    def distance(self, rows: Array) -> Array:
         """Return how much further out than is usual each row is, in usual deviations, (N)."""
-        offset = rows.double() - self.mean
-        along = offset @ self.axes.T
-        beside = (offset.square().sum(1) - along.square().sum(1)).clamp_min(0)
-        squared = (along / self.spreads).square().sum(1) + len(self.axes) * beside / self.rest
-        distances = (squared.clamp_min(_LEAST_DISTANCE).log() - self.centre) / self.width
+        with np.errstate(all="ignore"):  # rows may hold what is no number
+            offset = rows.astype(np.float64) - self.mean
+            along = offset @ self.axes.T
+            beside = np.maximum(np.square(offset).sum(1) - np.square(along).sum(1), 0)
+            squared = np.square(along / self.spreads).sum(1) + len(self.axes) * beside / self.rest
+            distances = (np.log(np.maximum(squared, _LEAST_DISTANCE)) - self.centre) / self.width
         # What cannot be measured is not typical.
-        return distances.nan_to_num(nan=float("inf"))
+        return np.where(np.isnan(distances), np.inf, distances)
 
     def check(self, name: str) -> None:
         """:raises ArtefactError: when the tensors do not fit one another."""
-        count, dimensions = len(self.spreads), len(self.mean)
+        count, dimensions = np.size(self.spreads), np.size(self.mean)
         expected = [(dimensions,), (count, dimensions), (count,), (), (), ()]
-        if [tuple(part.shape) for part in asdict(self).values()] != expected:
+        if [part.shape for part in asdict(self).values()] != expected:
             raise ArtefactError(f"the model's typicality has strange shapes in its view {name!r}")
         if min(self.spreads.min(), self.rest, self.width) <= 0:
             raise ArtefactError(f"the model's typicality has a view {name!r} without any width")
@@ -87,7 +90,7 @@ class Typicality:
     """The summary of a model's training slices; ``held_out`` are distances in rising order."""
 
     views: Mapping[str, View]
-    held_out: torch.Tensor
+    held_out: Array
 
     @classmethod
     def fit(cls, train: Views, held_out: Views) -> Self:
@@ -97,17 +100,16 @@ class Typicality:
         """
         check_counts(*(min(map(len, views.values())) for views in (train, held_out)))
         fitted = {name: View.fit(rows, held_out[name]) for name, rows in train.items()}
-        distances = _furthest(fitted, held_out).sort().values
+        distances = np.sort(_furthest(fitted, held_out))
         if len(distances) > _MAX_HELD_OUT:
-            places = (torch.arange(_MAX_HELD_OUT, dtype=torch.float64) + 0.5) / _MAX_HELD_OUT
-            distances = distances.quantile(places)
+            distances = np.quantile(distances, (np.arange(_MAX_HELD_OUT) + 0.5) / _MAX_HELD_OUT)
         return cls(fitted, distances)
 
-    def score(self, views: Views) -> torch.Tensor:
+    def score(self, views: Views) -> Array:
         """Return the share of held-out slices that are less typical than each slice, (N)."""
         distances = _furthest(self.views, views)
-        nearer = torch.searchsorted(self.held_out, distances, right=True)
-        return 1 - nearer.double() / len(self.held_out)
+        nearer = np.searchsorted(self.held_out, distances, side="right")
+        return 1 - nearer / len(self.held_out)
 
     def check_fit(self, views: Views) -> None:
         """:raises ArtefactError: when these views are not those that were summarised."""
@@ -116,36 +118,37 @@ class Typicality:
         if found != known:
             raise ArtefactError(f"the model's typicality is of {known}, its slices have {found}")
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return all of it as float32 tensors with flat names."""
-        tensors = {
-            f"{name}.{part}": tensor
+    def state(self) -> dict[str, Array]:
+        """Return all of it as float32 arrays with flat names."""
+        arrays = {
+            f"{name}.{part}": array
             for name, view in self.views.items()
-            for part, tensor in asdict(view).items()
+            for part, array in asdict(view).items()
         }
-        tensors[_HELD_OUT] = self.held_out
-        return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+        arrays[_HELD_OUT] = self.held_out
+        return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, torch.Tensor]) -> Self:
+    def from_state(cls, state: Mapping[str, Array]) -> Self:
         """Undo :meth:`state`.
 
-        :raises ArtefactError: when a tensor is absent, unknown, of another shape or not finite.
+        :raises ArtefactError: when an array is absent, unknown, of another shape or not finite.
         """
-        parts: dict[str, dict[str, torch.Tensor]] = {}
+        parts: dict[str, dict[str, Array]] = {}
         try:
-            tensors = {name: tensor.double() for name, tensor in state.items()}
-            held_out = tensors.pop(_HELD_OUT)
-            for name, tensor in tensors.items():
+            # Float64 from here on, as it was measured; a list has no type to change.
+            arrays = {name: array.astype(np.float64) for name, array in state.items()}
+            held_out = arrays.pop(_HELD_OUT)
+            for name, array in arrays.items():
                 view, _dot, part = name.partition(".")
-                parts.setdefault(view, {})[part] = tensor
+                parts.setdefault(view, {})[part] = array
             views = {name: View(**given) for name, given in parts.items()}
         except (AttributeError, KeyError, TypeError) as error:
             raise ArtefactError(f"the model's typicality is not of a known form: {error}") from None
         for name, one in views.items():
             one.check(name)
-        rising = held_out.ndim == 1 and len(held_out) and bool((held_out.diff() >= 0).all())
-        finite = all(bool(tensor.isfinite().all()) for tensor in state.values())
+        rising = held_out.ndim == 1 and len(held_out) and bool((np.diff(held_out) >= 0).all())
+        finite = all(bool(np.isfinite(array).all()) for array in state.values())
         if not views or not rising or not finite:
             raise ArtefactError("the model's typicality has numbers that cannot be")
         return cls(views, held_out)
@@ -158,6 +161,7 @@ def check_counts(train: int, held_out: int) -> None:
             raise ValueError(f"{count} {what} slices, and at least {LEAST_SLICES} are needed")
 
 
-def _furthest(views: Mapping[str, View], rows: Views) -> torch.Tensor:
+def _furthest(views: Mapping[str, View], rows: Views) -> Array:
     distances = [view.distance(rows[name]) for name, view in views.items()]
-    return torch.stack(distances).amax(0)
+    furthest: Array = np.stack(distances).max(axis=0)
+    return furthest

@@ -1,0 +1,314 @@
+"""Serving in numbers: images/s from PNG bytes to JSON over HTTP, memory, start.
+
+    python -m benchmarks.serving [--rounds 5] [--seconds 8] [--layers 152 18]
+
+Of the same network, on the same cores, in alternating rounds, whose medians count:
+
+* serve: the real program on the exported model, in the precision given, asked over kept
+  connections by another process on the same cores;
+* benchmark_app: OpenVINO's own figure for the same file and precision, which neither decodes nor
+  speaks HTTP;
+* serve, PyTorch: the real program on the same model without its export (eager fp32);
+* PyTorch: the network alone, eager fp32, channels last, the better of batch 1 and 8.
+
+The weights are random: how fast they are computed with does not depend on them. What else the
+machine does changes every figure; the load is written beside them, and only ratios within a run
+mean anything. The table goes to standard output and to `benchmarks/results/serving.md`.
+"""
+
+import argparse
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from training.algorithm.architectures import ARCHITECTURES
+from training.algorithm.artefact import (
+    AS_LEARNED,
+    GRAPH,
+    NUMBERS,
+    QUANTISED,
+    ModelDescription,
+    add_openvino,
+    find_openvino,
+    save_model,
+)
+from training.algorithm.cpu import count_cores, cpu_name
+from training.algorithm.export import convert, quantise
+from training.algorithm.images import Scaling
+from training.algorithm.model import build_resnet
+from training.algorithm.openvino_library import load_openvino
+from training.algorithm.precision import BF16, FP32, INT8
+from training.algorithm.torch_engine import ServedNetwork, load_classifier
+
+SHAPE = (3, 224, 224)
+RESULTS = Path(__file__).parent / "results" / "serving.md"
+APP = """
+import sys
+sys.modules["openvino_telemetry"] = None
+from openvino.tools.benchmark.main import main
+main()
+"""
+_HINTS = {FP32: "f32", BF16: "bf16", INT8: "f32"}
+
+
+def slices(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Smooth grey pictures, which compress about as well as slices do."""
+    random = np.random.default_rng(seed)
+    pictures = []
+    for _ in range(count):
+        small = Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8))
+        large = np.asarray(small.resize(SHAPE[:0:-1], Image.Resampling.BICUBIC), dtype=np.int16)
+        noisy = (large + random.integers(-4, 5, large.shape)).clip(0, 255).astype(np.uint8)
+        pictures.append(np.repeat(noisy[:, :, None], 3, axis=2))
+    return pictures
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    """As intake writes them."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def prepare(layers: int, base: Path, precision: str | None) -> Path:
+    """Write a model; with ``precision`` its export as well. Returns its folder."""
+    folder = base / "model"
+    description = ModelDescription(
+        ARCHITECTURES[layers], layers, ("0", "1"), SHAPE, Scaling(), *(None, None), "benchmark",
+        "random", metrics={}, hyperparameters={}, created_at="",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    save_model(folder, description, build_resnet(layers, 3, 2).state_dict())
+    if precision is None:
+        return folder
+    network, name = convert(folder, SHAPE), AS_LEARNED
+    if precision == INT8:
+        given, name = np.stack(slices(16)), QUANTISED
+        network = quantise(network, given, threading.Event(), careful=False)
+    made = base / (name + GRAPH)
+    load_openvino().save_model(network, made, compress_to_fp16=True)
+    files = {name + end: made.with_suffix(end) for end in (GRAPH, NUMBERS)}
+    add_openvino(folder, files, {"precision": precision, "kept": [precision]})
+    return folder
+
+
+@dataclass
+class Server:
+    """The real program on one model; its start and its memory are those of this process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    first_answer_s: float
+
+    def resident_mb(self, what: str = "VmRSS") -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{what}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+
+@contextmanager
+def serving(base: Path, body: bytes) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    started = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "training.algorithm", "serve"],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            while not answers(port, body):
+                time.sleep(0.02)
+            yield Server(process, port, time.monotonic() - started)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def answers(port: int, body: bytes) -> bool:
+    try:
+        ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), body)
+    except OSError:
+        return False
+    return True
+
+
+def ask(connection: http.client.HTTPConnection, body: bytes) -> None:
+    connection.request("POST", "/invocations", body, {"Content-Type": "image/png"})
+    response = connection.getresponse()
+    answer = response.read()
+    assert response.status == 200, answer
+
+
+def client(port: int, seconds: float) -> None:
+    """Keep the server full for so long; print images/s. A process of its own."""
+    bodies = [encode(pixels) for pixels in slices(16)]
+    first = http.client.HTTPConnection("127.0.0.1", port)
+    first.request("GET", "/execution-parameters")
+    concurrent = json.loads(first.getresponse().read())["MaxConcurrentTransforms"]
+    # What is under way when the time is over counts by the share that is done by then: waiting
+    # for it, instead, would count the end, where the server is not full.
+    ends: list[float] = []
+    until = time.monotonic() + seconds + 1
+
+    def work(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        while time.monotonic() < until:
+            ask(connection, bodies[number % len(bodies)])
+            ends.append(time.monotonic())
+            number += 1
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(concurrent)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # From one answer to another, after a second of filling up.
+    full = sorted(end for end in ends if until - seconds <= end <= until)
+    print((len(full) - 1) / (full[-1] - full[0]))
+
+
+def over_http(port: int, seconds: float) -> float:
+    command = [sys.executable, "-m", "benchmarks.serving", "--client", str(port)]
+    run = subprocess.run(
+        [*command, "--seconds", str(seconds)], capture_output=True, text=True, check=True
+    )
+    return float(run.stdout)
+
+
+def benchmark_app(graph: Path, precision: str, seconds: float) -> float:
+    options = {
+        "-m": graph, "-d": "CPU", "-hint": "throughput", "-t": round(seconds),
+        "-infer_precision": _HINTS[precision],
+    }  # fmt: skip
+    words = [str(word) for pair in options.items() for word in pair]
+    run = subprocess.run(
+        [sys.executable, "-c", APP, *words], capture_output=True, text=True, check=False
+    )
+    found = re.search(r"Throughput:\s+([\d.]+) FPS", run.stdout)
+    assert found, run.stdout[-2000:] + run.stderr[-2000:]
+    return float(found[1])
+
+
+def eager(folder: Path, seconds: float) -> float:
+    """Images/s of the network alone, in this process."""
+    torch.set_num_threads(count_cores())
+    classifier, scaling = load_classifier(folder)
+    network = ServedNetwork(classifier.place_on(torch.device("cpu")), scaling)
+    best = 0.0
+    for batch in (1, 8):
+        images = torch.from_numpy(np.stack(slices(batch)))
+        with torch.inference_mode():
+            network(images)
+            started, done = time.monotonic(), 0
+            while time.monotonic() - started < seconds / 2:
+                network(images)
+                done += batch
+        best = max(best, done / (time.monotonic() - started))
+    return best
+
+
+@dataclass
+class Contender:
+    name: str
+    run: Callable[[], float]
+    note: str = ""
+    found: list[float] = field(default_factory=list)
+
+
+def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> Iterator[str]:
+    """Yield the lines of the table of one network."""
+    body = encode(slices(1)[0])
+    with ExitStack() as stack:
+        bases = [
+            Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in (*precisions, None)
+        ]
+        contenders = []
+        for base, precision in zip(bases, [*precisions, None], strict=True):
+            print(f"ResNet-{layers}: preparing {precision or 'PyTorch'}", file=sys.stderr)
+            folder = prepare(layers, base, precision)
+            server = stack.enter_context(serving(base, body))
+            note = f"first answer {server.first_answer_s:.1f} s, {server.resident_mb():.0f} MB"
+            run = partial(over_http, server.port, seconds)
+            contenders.append(Contender(f"serve, {precision or 'PyTorch fp32'}", run, note))
+            if precision:
+                graph = find_openvino(folder, QUANTISED if precision == INT8 else AS_LEARNED)
+                run = partial(benchmark_app, graph, precision, seconds)
+                contenders.append(Contender(f"benchmark_app, {precision}", run))
+        run = partial(eager, bases[-1] / "model", seconds)
+        contenders.append(Contender("PyTorch eager fp32 alone", run))
+        for number in range(rounds):
+            for each in contenders:
+                each.found.append(each.run())
+                print(f"round {number}: {each.name} {each.found[-1]:.2f}", file=sys.stderr)
+    yield from table(layers, contenders)
+
+
+def table(layers: int, contenders: list[Contender]) -> Iterator[str]:
+    slowest = contenders[-1].found
+    yield f"\n## ResNet-{layers}, {SHAPE[1]} px\n"
+    heads = "images/s, median (least to most)", "times eager", "of benchmark_app", "start, memory"
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|"
+    for place, each in enumerate(contenders):
+        of_app = ""
+        after = contenders[place + 1 : place + 2]
+        if after and after[0].name.startswith("benchmark_app"):
+            of_app = f"{ratio(each.found, after[0].found):.1%}"
+        spread = f"{min(each.found):.1f} to {max(each.found):.1f}"
+        yield (
+            f"| {each.name} | {statistics.median(each.found):.2f} ({spread}) | "
+            f"{ratio(each.found, slowest):.2f} | {of_app} | {each.note} |"
+        )
+
+
+def ratio(found: list[float], other: list[float]) -> float:
+    """The median of the ratios within a round: what the machine did besides is in both."""
+    return statistics.median(one / two for one, two in zip(found, other, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serving in numbers.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--layers", type=int, nargs="+", default=[152, 18])
+    parser.add_argument("--precisions", nargs="+", default=[INT8, BF16, FP32])
+    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.client:
+        client(given.client, given.seconds)
+        return
+    load = os.getloadavg()[0]
+    lines = [
+        f"# Serving, `python -m benchmarks.serving`: {count_cores()} cores of {cpu_name()}",
+        "",
+        f"{given.rounds} alternating rounds of {given.seconds:g} s; load before them: {load:.1f}.",
+        "Ratios are medians of those within a round.",
+    ]
+    for layers in given.layers:
+        lines += compare(layers, given.precisions, given.rounds, given.seconds)
+        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(RESULTS.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
