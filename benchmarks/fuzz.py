@@ -5,8 +5,8 @@ made from its number alone (FIRST and on) and the files in their order, so that 
 be looked at again: `... fuzz.py 1 NUMBER FILE...`. The exit status is 1 if anything was found: an
 error that is no rejection, a crash of the interpreter, or more than 5 seconds.
 
-An earlier script with other mutations read 27,000 inputs from 64 files of the development data; it
-found that pylibjpeg-rle's panics are no `Exception`. docs/formats.md has the last run of this one.
+Last run: some 13,800 inputs from 54 files of the development data, nothing found. An earlier script
+with other mutations read 27,000 and found that pylibjpeg-rle's panics are no `Exception`.
 """
 
 import os
