@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,15 +157,18 @@ def test_the_device_decides_which_torch_trains(tmp_path: Path, device: str) -> N
     assert step == Step(0, cpu if device == "cpu" else "")
 
 
-@pytest.fixture
-def serving(job: Job) -> Iterator[Client]:
-    """The program on a small model, where what only training needs cannot be imported."""
-    save_model(job.layout.model, DESCRIPTION, build_resnet(18, 3, 2).state_dict())
+@contextmanager
+def serving_without(job: Job, absent: str, said: str = "", **environment: str) -> Iterator[Client]:
+    """The real program, where the packages ``absent`` cannot be imported; its log has ``said``."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SERVE, ",".join(TRAINING_ONLY)],
+        [sys.executable, "-W", "error", "-c", SERVE, absent],
         cwd=REPOSITORY,
-        env={"SAGEMAKER_BASE_DIR": str(job.layout.base), "SAGEMAKER_BIND_TO_PORT": str(port)},
+        env={
+            "SAGEMAKER_BASE_DIR": str(job.layout.base),
+            "SAGEMAKER_BIND_TO_PORT": str(port),
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -177,6 +181,15 @@ def serving(job: Job) -> Iterator[Client]:
             process.send_signal(signal.SIGTERM)
             log, _ = process.communicate(timeout=60)
     assert process.returncode == 0, log
+    assert said in log
+
+
+@pytest.fixture
+def serving(job: Job) -> Iterator[Client]:
+    """The program on a small model, where what only training needs cannot be imported."""
+    save_model(job.layout.model, DESCRIPTION, build_resnet(18, 3, 2).state_dict())
+    with serving_without(job, ",".join(TRAINING_ONLY)) as client:
+        yield client
 
 
 def test_serving_works_without_what_only_training_needs(serving: Client) -> None:

@@ -5,14 +5,13 @@ import importlib.util
 import io
 import json
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ import pytest
 from PIL import Image
 
 from tests.training.builders import REPOSITORY, Job, as_stream, make_job, make_samples, make_slice
-from tests.training.test_dockerfile import SERVE
-from tests.training.test_serve import Client, free_port, wait_for
+from tests.training.test_dockerfile import SERVE, serving_without
+from tests.training.test_serve import Client
 from training.algorithm import engines, export, serve
 from training.algorithm.artefact import load_model, load_typicality, save_model
 from training.algorithm.hyperparameters import read_hyperparameters
@@ -76,31 +75,9 @@ def copied(exported: Job, job: Job) -> Job:
     return job
 
 
-@contextmanager
-def serving(job: Job, home: Path) -> Iterator[Client]:
+def serving(job: Job, home: Path) -> AbstractContextManager[Client]:
     """The real program, where neither PyTorch nor what needs it can be imported."""
-    port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SERVE, TORCH],
-        cwd=REPOSITORY,
-        env={
-            "HOME": str(home),
-            "SAGEMAKER_BASE_DIR": str(job.layout.base),
-            "SAGEMAKER_BIND_TO_PORT": str(port),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            client = Client(f"http://127.0.0.1:{port}")
-            wait_for(client)
-            yield client
-        finally:
-            process.send_signal(signal.SIGTERM)
-            log, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, log
-    assert "with OpenVINO" in log
+    return serving_without(job, TORCH, said="with OpenVINO", HOME=str(home))
 
 
 @pytest.fixture(scope="module")
