@@ -4,7 +4,7 @@ uploads      incoming/<path>   labelled/<class>/<group>/<file>
 work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…
              training/<job>/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
-             models/<job>/…
+             predictions/<path>.map.png   models/<job>/…
 """
 
 import hashlib
@@ -117,12 +117,17 @@ def rejection_key(upload_key: str) -> str:
     return _result_key(REJECTED, upload_key)
 
 
-def _result_key(folder: str, upload_key: str) -> str:
-    key = f"{folder}{upload_key.removeprefix(INCOMING)}.json"
+def class_maps_key(upload_key: str) -> str:
+    """Key of the picture of class-activation maps beside an upload's prediction."""
+    return _result_key(PREDICTIONS, upload_key, ".map.png")
+
+
+def _result_key(folder: str, upload_key: str, suffix: str = ".json") -> str:
+    key = f"{folder}{upload_key.removeprefix(INCOMING)}{suffix}"
     if len(key.encode()) <= MAX_KEY_BYTES:
         return key
     # A longest-possible upload key leaves no room for the suffix: cut it, keep it unique.
     digest = hashlib.sha256(upload_key.encode()).hexdigest()[:16]
-    tail = f"~{digest}.json"
+    tail = f"~{digest}{suffix}"
     head = key.encode()[: MAX_KEY_BYTES - len(tail)].decode(errors="ignore")
     return head + tail

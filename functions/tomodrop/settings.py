@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from tomodrop.errors import SettingsError
@@ -137,6 +138,7 @@ class Settings(BaseModel):
     transform_instance_count: int = Field(ge=1)
     max_concurrent_transforms: int = Field(ge=1, le=16)
     answer_detail: Literal["plain", "verbose"]
+    keep_class_maps: bool
     minimum_typicality: float = Field(ge=0, le=1)
 
     hyperparameters: Pairs
@@ -145,6 +147,13 @@ class Settings(BaseModel):
     metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ask_for_maps_verbosely(self) -> Self:
+        if self.keep_class_maps and self.answer_detail == "plain":
+            message = "KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose: a plain answer has no map"
+            raise ValueError(message)
+        return self
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -164,7 +173,8 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = "; ".join(
-                f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()
+                ": ".join([*(str(name).upper() for name in fault["loc"][:1]), fault["msg"]])
+                for fault in error.errors()
             )
             message = (
                 f"the function's environment is wrong: {faults}. "
