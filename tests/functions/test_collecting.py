@@ -9,8 +9,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from PIL import Image
 from botocore.exceptions import ClientError
+from PIL import Image
 
 import collect as step
 from tests.functions.builders import (

@@ -160,9 +160,12 @@ def quantise(network: Any, images: Levels, stop: threading.Event, *, careful: bo
     :raises StoppedError: when told to stop.
     """
     load_openvino()  # before NNCF, which would send an event as well
+    # Whoever waits for the job sees by these lines that it is not stuck.
+    progress = Progress("Export, whole numbers", len(images), 1)
 
     def give(image: Levels) -> Levels:
         _check_stop(stop)
+        progress.add(1)
         return image
 
     with warnings.catch_warnings():
@@ -191,11 +194,13 @@ def measure(graph: Path, precision: str, slices: Slices, stop: threading.Event) 
     """
     engine = OpenvinoEngine(graph, precision, count_cores())
     engine.run(slices.images[:1])
+    progress = Progress(f"Export, {precision}", len(slices.images), _CHUNK)
     parts = []
     started = time.perf_counter()
     for start in range(0, len(slices.images), _CHUNK):
         _check_stop(stop)
         parts.append(engine.run(slices.images[start : start + _CHUNK]).scores)
+        progress.add(len(parts[-1]))
     seconds = time.perf_counter() - started
     found = score(torch.from_numpy(np.concatenate(parts)), slices.labels)
     return Measured(found.accuracy, found.auc, len(slices.images) / seconds)

@@ -49,6 +49,11 @@ def test_metrics_come_in_the_order_of_their_definitions() -> None:
             5,
         ),
         (
+            ["Epoch[4] Validation-accuracy=0.5", "Export, whole numbers Batch [7] of [300]"],
+            "epoch 5 of 5, summing up batch 7 of 300",
+            5,
+        ),
+        (
             ["Typicality, train Batch [3] of [40]", "Epoch[1] Batch [2] of [9]"],
             "epoch 2 of 5, b",
             0,
