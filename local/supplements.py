@@ -87,6 +87,20 @@ def _put_alarm(client: ClientFactory, resource: Resource) -> None:
     )
 
 
+def _put_topic_policy(client: ClientFactory, resource: Resource) -> None:
+    for arn in resource.properties["Topics"]:
+        client("sns").set_topic_attributes(
+            TopicArn=arn,
+            AttributeName="Policy",
+            AttributeValue=json.dumps(resource.properties["PolicyDocument"]),
+        )
+
+
+def _subscribe(client: ClientFactory, resource: Resource) -> None:
+    """Kept and shown; nothing is mailed from one machine."""
+    client("sns").subscribe(**resource.properties)
+
+
 def _put_invoke_config(client: ClientFactory, resource: Resource) -> None:
     settings = dict(resource.properties)
     settings.pop("Qualifier", None)  # only $LATEST runs here
@@ -95,6 +109,7 @@ def _put_invoke_config(client: ClientFactory, resource: Resource) -> None:
 
 COVERAGE: Mapping[str, Coverage] = {
     "AWS::CloudWatch::Alarm": Coverage(whole=_put_alarm),
+    "AWS::CloudWatch::Dashboard": Coverage(by_moto=None),
     "AWS::DynamoDB::Table": Coverage(
         by_moto=_names(
             "AttributeDefinitions BillingMode DeletionProtectionEnabled GlobalSecondaryIndexes "
@@ -140,7 +155,9 @@ COVERAGE: Mapping[str, Coverage] = {
         by_moto=_names("BucketEncryption BucketName Tags"), apply=BUCKET_SUPPLEMENTS
     ),
     "AWS::S3::BucketPolicy": Coverage(whole=put_bucket_policy),
+    "AWS::SNS::Subscription": Coverage(whole=_subscribe),
     "AWS::SNS::Topic": Coverage(by_moto=None),
+    "AWS::SNS::TopicPolicy": Coverage(whole=_put_topic_policy),
     "AWS::SQS::Queue": Coverage(
         by_moto=_names(
             "DelaySeconds KmsDataKeyReusePeriodSeconds KmsMasterKeyId MaximumMessageSize "

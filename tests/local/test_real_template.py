@@ -63,3 +63,10 @@ def test_schedules_stand_as_the_parameters_say(real: Cloud) -> None:
         "tomodrop-retrain": "DISABLED",
         "tomodrop-sweep": "ENABLED",
     }
+
+
+def test_notices_have_a_topic_with_its_policy_and_no_subscriber(real: Cloud) -> None:
+    sns, topic = real.client("sns"), real.outputs["NoticesTopic"]
+    policy = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    assert "cloudwatch.amazonaws.com" in policy
+    assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []

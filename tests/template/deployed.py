@@ -30,7 +30,10 @@ ARN_FORMS = {
     "AWS::IAM::ManagedPolicy": "arn:{partition}:iam::{account}:policy/{name}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
     "AWS::Events::Rule": "arn:{partition}:events:{region}:{account}:rule/{name}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{name}",
 }
+# Of these Ref gives the ARN.
+REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic")
 NAME_PROPERTIES = ("BucketName", "FunctionName", "LogGroupName", "Name", "QueueName", "RoleName")
 
 
@@ -136,7 +139,7 @@ class _Resolver:
     def _ref(self, name: str) -> str:
         if name in self._known:
             return self._known[name]
-        if self._body["Resources"][name]["Type"] == "AWS::IAM::ManagedPolicy":
+        if self._body["Resources"][name]["Type"] in REF_IS_ARN:
             return self._attribute(name, "Arn")
         return self._name(name)
 
@@ -146,6 +149,8 @@ class _Resolver:
         return str(self.resolve(properties[named])) if named else logical_id
 
     def _attribute(self, logical_id: str, attribute: str) -> str:
+        if attribute == "QueueName":
+            return self._name(logical_id)
         if attribute == "QueueUrl":
             return f"https://sqs/{ACCOUNT}/{self._name(logical_id)}"
         assert attribute == "Arn", attribute

@@ -208,3 +208,25 @@ def test_the_batch_table_finds_pending_batches_and_forgets_old_ones(stack: Deplo
 def test_no_model_is_live_at_first(stack: Deployed) -> None:
     assert stack.properties("LiveModel")["Value"] == "none"
     assert stack.properties("LiveModel")["Name"] == stack.outputs["LiveModelParameter"]
+
+
+# ---- notices
+
+
+def test_this_accounts_alarms_may_publish_and_only_over_tls(stack: Deployed) -> None:
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:Notices"
+    allow, deny = stack.properties("NoticesPolicy")["PolicyDocument"]["Statement"]
+    assert stack.properties("NoticesPolicy")["Topics"] == [topic]
+    assert allow["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert (deny["Effect"], deny["Action"], deny["Resource"]) == ("Deny", "sns:Publish", topic)
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_an_address_is_subscribed_only_if_one_is_given() -> None:
+    email = deploy(NoticeEmail="ward@example.org").properties("NoticesByEmail")
+    assert (email["Protocol"], email["Endpoint"]) == ("email", "ward@example.org")
+    assert source()["Resources"]["NoticesByEmail"]["Condition"] == "HasNoticeEmail"
+    assert source()["Conditions"]["HasNoticeEmail"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "NoticeEmail"}, ""]}]
+    }
