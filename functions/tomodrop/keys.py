@@ -1,7 +1,7 @@
 """Where everything lies: the one place that builds and reads object keys and job names.
 
 uploads      incoming/<path>   labelled/<class>/<group>/<file>
-work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…
+work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
              training/<job>/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
              models/<job>/…
@@ -19,6 +19,7 @@ PREDICTIONS = "predictions/"
 REJECTED = "rejected/"
 DATASET_INDEX = "dataset/index/"
 DATASET_SLICES = "dataset/slices/"
+DATASET_HALVES = "dataset/halves/"
 BATCHES = "batches/"
 TRAINING = "training/"
 MODELS = "models/"

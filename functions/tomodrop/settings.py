@@ -144,6 +144,7 @@ class Settings(BaseModel):
     starting_model_key: str
     metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
+    split_key: str = Field(min_length=1, max_length=64)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
     @classmethod

@@ -69,6 +69,7 @@ ENVIRONMENT = {
     "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
     "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
+    "SPLIT_KEY": "tomodrop",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }
 CLASSES = ("non_covid", "covid")
