@@ -6,6 +6,7 @@ It stands alone, so that naming it loads no imaging library.
 import hashlib
 import math
 from collections.abc import Sequence
+from operator import mul
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # brighter. A tenth of the greys.
 LIT_FROM = 26
 WHITE = 255
+_GREYS = tuple(range(WHITE + 1))
+_SQUARES = tuple(grey * grey for grey in _GREYS)
 
 
 class Pixels(BaseModel):
@@ -43,8 +46,8 @@ def pixels_of(histogram: Sequence[int], greys: bytes) -> Pixels:
     if not count:
         message = "a slice without pixels cannot be summed up"
         raise ValueError(message)
-    mean = sum(grey * times for grey, times in enumerate(histogram)) / count
-    square = sum(grey * grey * times for grey, times in enumerate(histogram)) / count
+    mean = sum(map(mul, _GREYS, histogram)) / count
+    square = sum(map(mul, _SQUARES, histogram)) / count
     return Pixels(
         mean=round(mean, 3),
         spread=round(math.sqrt(max(0.0, square - mean * mean)), 3),
