@@ -248,6 +248,7 @@ def index_lines(
             normaliser=NORMALISER,
             processing=made.processing,
             warnings=made.warnings,
+            pixels=made.pixels,
         )
         for place, made in enumerate(slices)
     ]
