@@ -137,10 +137,9 @@ class _Run:
             self._screen.say("The inbox is empty.")
 
     def _say_rejected_labels(self) -> None:
-        folder = f"{keys.REJECTED}{keys.LABELLED}"
-        rejected = [key for key in self._mirror.answers if key.startswith(folder)]
+        rejected = [key for key in self._mirror.keys if key.startswith(keys.REJECTED_LABELLED)]
         if rejected:
-            where = self._options.out / folder
+            where = self._options.out / keys.REJECTED_LABELLED
             self._screen.say(
                 f"{len(rejected):,} labelled files were rejected; see {where}", "yellow"
             )

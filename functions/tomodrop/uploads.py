@@ -79,7 +79,9 @@ class Intake:
         sandbox.start()
 
     def take_in(self, upload: UploadEvent) -> str:
-        """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone".
+        """Store an upload's slices, or its rejection.
+
+        Returns "taken_in", "rejected", "gone" or, for what only stands for a folder, "ignored".
 
         Raises
         ------
@@ -92,6 +94,8 @@ class Intake:
             body, source = read_upload(self._app, upload)
         except UploadGone:
             return "gone"
+        if keys.is_folder_marker(upload.key, source.size_bytes):
+            return "ignored"
         try:
             if body is None:
                 raise too_large(source.size_bytes, settings.max_upload_mb)

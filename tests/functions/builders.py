@@ -244,7 +244,7 @@ def results(app: App) -> dict[str, dict[str, Any]]:
     """Every result that users see, by key."""
     bucket = app.settings.predictions_bucket
     found: dict[str, dict[str, Any]] = {}
-    for folder in ("predictions/", "rejected/"):
+    for folder in (keys.PREDICTIONS, keys.REJECTED, keys.REJECTED_LABELLED):
         for item in app.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", []):
             body = app.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
             found[item["Key"]] = json.loads(body)
