@@ -23,7 +23,7 @@ class Pixels(BaseModel):
 
     `mean` and `spread` (standard deviation) in grey levels; `lit_share`: of pixels of at least
     `LIT_FROM`; `sha256` of the grey pixels row by row, the same for the same picture however it was
-    packed.
+    packed; `phash`, a perceptual hash of 256 bits, empty in lines of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -32,10 +32,11 @@ class Pixels(BaseModel):
     spread: float = Field(ge=0, le=WHITE / 2)
     lit_share: float = Field(ge=0, le=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    phash: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
-def pixels_of(histogram: Sequence[int], greys: bytes) -> Pixels:
-    """Sum a slice up from how often each of the 256 greys occurs, and its bytes.
+def pixels_of(histogram: Sequence[int], greys: bytes, phash: str = "") -> Pixels:
+    """Sum a slice up from how often each of the 256 greys occurs, its bytes and perceptual hash.
 
     Raises
     ------
@@ -53,4 +54,5 @@ def pixels_of(histogram: Sequence[int], greys: bytes) -> Pixels:
         spread=round(math.sqrt(max(0.0, square - mean * mean)), 3),
         lit_share=round(sum(histogram[LIT_FROM:]) / count, 5),
         sha256=hashlib.sha256(greys).hexdigest(),
+        phash=phash,
     )

@@ -64,6 +64,8 @@ def test_a_slice_without_pixels_is_refused() -> None:
         {"spread": 128},
         {"lit_share": 1.1},
         {"sha256": "AB" * 32},
+        {"phash": "ab" * 31},
+        {"phash": "Doe^Jane" * 8},
         {"patient": "name"},
     ],
 )

@@ -15,6 +15,7 @@ from PIL import Image
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.normalised import NormalisedSlice
+from tomodrop.imaging.phash import phash
 from tomodrop.imaging.reading import read
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.imaging.volume import Plane, Volume
@@ -89,7 +90,7 @@ def _slice(
         index=plane.index,
         position_mm=plane.position_mm,
         has_lung=plane.has_lung,
-        pixels=pixels_of(resized.histogram(), resized.tobytes()),
+        pixels=pixels_of(resized.histogram(), resized.tobytes(), phash(resized)),
     )
 
 
