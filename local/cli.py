@@ -1,6 +1,7 @@
 """The command `tomodrop`: a folder in, a folder of prediction JSON out, on this machine.
 
-    tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once] [--set Name=Value …]
+    tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once]
+        [--starting-model FILE] [--set Name=Value …]
     tomodrop invoke FUNCTION --event FILE --state DIR
 
 Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
@@ -68,6 +69,7 @@ def _options(given: argparse.Namespace) -> Options:
         state=given.state and given.state.absolute(),
         once=given.once,
         parameters=dict(given.set),
+        starting_model=given.starting_model and given.starting_model.absolute(),
     )
 
 
@@ -119,6 +121,12 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--once", action="store_true", help="end when every file in the inbox has its JSON"
+    )
+    command.add_argument(
+        "--starting-model",
+        type=Path,
+        metavar="FILE",
+        help="a model.tar.gz that trainings start from: an earlier model's, or converted weights",
     )
     command.add_argument(
         "--set",

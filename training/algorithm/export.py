@@ -136,6 +136,7 @@ class _Export:
 
 def convert(folder: Path, image_shape: tuple[int, int, int]) -> Any:
     """Return the model in ``folder`` as OpenVINO's, for one image; see :class:`ServedNetwork`."""
+    LOGGER.info("Export, converting the network")
     channels, height, width = image_shape
     one = torch.zeros(1, height, width, channels, dtype=torch.uint8)
     network = ServedNetwork(*load_classifier(folder)).eval()
@@ -155,8 +156,12 @@ def quantise(network: Any, images: Levels, stop: threading.Event, *, careful: bo
     """
     load_openvino()  # before NNCF, which would send an event as well
 
+    LOGGER.info("Export, fitting int8")
+    progress = Progress("Export, fitting int8", len(images), 1)
+
     def give(image: Levels) -> Levels:
         _check_stop(stop)
+        progress.add(1)
         return image
 
     with warnings.catch_warnings():
@@ -186,10 +191,12 @@ def measure(graph: Path, precision: str, slices: Slices, stop: threading.Event) 
     engine = OpenvinoEngine(graph, precision, count_cores())
     engine.run(slices.images[:1])
     parts = []
+    progress = Progress(f"Export, measuring {precision}", len(slices.images), _CHUNK)
     started = time.perf_counter()
     for start in range(0, len(slices.images), _CHUNK):
         _check_stop(stop)
         parts.append(engine.run(slices.images[start : start + _CHUNK]).scores)
+        progress.add(len(parts[-1]))
     seconds = time.perf_counter() - started
     found = score(torch.from_numpy(np.concatenate(parts)), slices.labels)
     return Measured(found.accuracy, found.auc, len(slices.images) / seconds)
