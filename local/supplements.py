@@ -143,16 +143,22 @@ COVERAGE: Mapping[str, Coverage] = {
             "Architectures": "workers run on this machine's processor",
             "EphemeralStorage": "workers share this machine's disk",
             "LoggingConfig": "logs are files in the state folder",
+            "KmsKeyArn": "a worker's environment is this machine's memory",
             "Tags": "nothing here reads tags of functions",
             "TracingConfig": "there is no X-Ray on one machine",
+            "VpcConfig": "workers are on this machine's network",
         },
     ),
     "AWS::Lambda::Permission": Coverage(by_moto=None),
     "AWS::Logs::LogGroup": Coverage(
-        by_moto=_names("LogGroupName Tags"), apply={"RetentionInDays": _set_log_retention}
+        by_moto=_names("LogGroupName Tags"),
+        apply={"RetentionInDays": _set_log_retention},
+        no_effect={"KmsKeyId": "logs are files in the state folder"},
     ),
     "AWS::S3::Bucket": Coverage(
-        by_moto=_names("BucketEncryption BucketName Tags"), apply=BUCKET_SUPPLEMENTS
+        by_moto=_names("BucketEncryption BucketName Tags"),
+        apply=BUCKET_SUPPLEMENTS,
+        no_effect={"LoggingConfiguration": "whoever is on this machine may ask"},
     ),
     "AWS::S3::BucketPolicy": Coverage(whole=put_bucket_policy),
     "AWS::SNS::Subscription": Coverage(whole=_subscribe),

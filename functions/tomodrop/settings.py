@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from tomodrop.errors import SettingsError
@@ -83,11 +84,18 @@ def _refuse_unknown(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
+def _split_optional_list(text: Any) -> Any:
+    return () if text == "" else _split_list(text)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
 Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
 InstanceTypes = Annotated[
     tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_unknown)
+]
+OptionalNames = Annotated[
+    tuple[str, ...], BeforeValidator(_split_optional_list), AfterValidator(_refuse_repeats)
 ]
 MetricDefinitions = Annotated[Pairs, AfterValidator(_refuse_unusable)]
 _MAX_METRIC_DEFINITIONS = 40  # SageMaker's own limit
@@ -126,6 +134,9 @@ class Settings(BaseModel):
 
     algorithm_image: str = Field(min_length=1)
     sagemaker_role_arn: str = Field(min_length=20)
+    kms_key_arn: str = Field(pattern=r"^$|^arn:[^:]+:kms:")
+    subnet_ids: OptionalNames
+    security_group_ids: OptionalNames
     training_instance_type: str
     training_instance_count: int = Field(ge=1)
     training_volume_gb: int = Field(ge=1)
@@ -147,6 +158,13 @@ class Settings(BaseModel):
     split_key: str = Field(min_length=1, max_length=64)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _refuse_half_a_network(self) -> Self:
+        if bool(self.subnet_ids) != bool(self.security_group_ids):
+            message = "give SubnetIds and SecurityGroupIds, or neither"
+            raise ValueError(message)
+        return self
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables named after the fields.
@@ -165,7 +183,8 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = "; ".join(
-                f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()
+                ": ".join([*(str(part).upper() for part in fault["loc"][:1]), fault["msg"]])
+                for fault in error.errors()
             )
             message = (
                 f"the function's environment is wrong: {faults}. "

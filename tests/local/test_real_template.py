@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import Cloud
+from local.cloud import ACCOUNT, Cloud
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
@@ -51,7 +51,8 @@ def test_buckets_are_versioned_and_closed(real: Cloud) -> None:
 def test_there_is_nothing_beside_the_stacks_own_buckets(real: Cloud) -> None:
     listed = {bucket["Name"] for bucket in real.client("s3").list_buckets()["Buckets"]}
     assert listed == {
-        real.outputs[name] for name in ("UploadsBucket", "WorkBucket", "PredictionsBucket")
+        *(real.outputs[name] for name in ("UploadsBucket", "WorkBucket", "PredictionsBucket")),
+        f"tomodrop-access-logs-{ACCOUNT}",
     }
 
 

@@ -121,20 +121,16 @@ class _Resolver:
                 return self._attribute(*argument)
             case "Fn::Sub":
                 return self._sub(argument)
-            case "Fn::If":
-                condition, yes, no = argument
-                return self.resolve(yes if self._holds(condition) else no)
             case "Fn::FindInMap":
                 mapping, first, second = (str(self.resolve(part)) for part in argument)
                 return self._body["Mappings"][mapping][first][second]
             case "Fn::Join":
                 glue, parts = argument
                 return glue.join(str(self.resolve(part)) for part in parts)
+            case "Fn::Split":
+                glue, text = argument
+                return self.resolve(text).split(glue)
         raise NotImplementedError(name)
-
-    def _holds(self, condition: str) -> bool:
-        left, right = self._body["Conditions"][condition]["Fn::Equals"]
-        return bool(self.resolve(left) == self.resolve(right))
 
     def _ref(self, name: str) -> str:
         if name in self._known:
