@@ -22,9 +22,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def real(state: Path) -> Iterator[Cloud]:
-    """The stack without the function that would take the messages at once."""
+    """The stack, whose queues nobody reads."""
     with Cloud(template=TEMPLATE, parameters={"RetrainState": "DISABLED"}, state_dir=state) as one:
-        for poller in one._pollers:
+        for poller in one._delivery._pollers:  # they would take the messages at once
             poller.stop()
         write_environment(state, one.functions, one.environment)
         yield one
