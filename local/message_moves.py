@@ -19,9 +19,12 @@ _MOST_RESULTS = 10
 
 
 class MessageMoves:
-    """The tasks of one region's queues. Whoever calls holds `RecordedQueue.traffic`."""
+    """The tasks of one region's queues, by name. Whoever calls holds `RecordedQueue.traffic`.
 
-    def __init__(self, queues: Mapping[str, RecordedQueue]) -> None:
+    moto types them as its own, of which the seams have left none.
+    """
+
+    def __init__(self, queues: Mapping[str, Any]) -> None:
         self._queues = queues
         self._tasks: list[dict[str, Any]] = []
 
