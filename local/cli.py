@@ -3,6 +3,7 @@
     tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once]
         [--starting-model FILE] [--set Name=Value …]
     tomodrop invoke FUNCTION --event FILE --state DIR
+    tomodrop redrive --state DIR
 
 Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
 by Ctrl-C or SIGTERM), 1 not done, 2 asked for something that cannot be, nothing was started.
@@ -26,7 +27,11 @@ EXIT_FAILED, EXIT_REFUSED = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
     given = _parser().parse_args(arguments)
-    return _invoke(given) if given.command == "invoke" else _run(_options(given))
+    if given.command == "invoke":
+        return _invoke(given)
+    if given.command == "redrive":
+        return _redrive(given)
+    return _run(_options(given))
 
 
 def _run(options: Options) -> int:
@@ -54,6 +59,19 @@ def _invoke(given: argparse.Namespace) -> int:
         return EXIT_REFUSED
     sys.stdout.write(f"{answer}\n")
     return 0 if succeeded else EXIT_FAILED
+
+
+def _redrive(given: argparse.Namespace) -> int:
+    from local.invoke import InvokeError  # noqa: PLC0415  (late, as above)
+    from local.redrive import redrive  # noqa: PLC0415
+
+    try:
+        moved = redrive(given.state.absolute())
+    except InvokeError as error:
+        sys.stderr.write(f"tomodrop: {error}\n")
+        return EXIT_REFUSED
+    sys.stdout.write(f"{moved:,} messages of uploads go round again.\n")
+    return 0
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -95,6 +113,14 @@ def _parser() -> argparse.ArgumentParser:
         "--event", "-e", type=Path, required=True, metavar="FILE", help="for instance events/*.json"
     )
     invoke.add_argument(
+        "--state", type=_folder, required=True, metavar="DIR", help="the running stack's folder"
+    )
+    redrive = commands.add_parser(
+        "redrive",
+        help="send what could not be taken in round again",
+        description="Empty the dead-letter queue of the stack that runs on a state folder.",
+    )
+    redrive.add_argument(
         "--state", type=_folder, required=True, metavar="DIR", help="the running stack's folder"
     )
     return parser

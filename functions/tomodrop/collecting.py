@@ -3,7 +3,7 @@
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Tracer
 
 from tomodrop import keys, objects
 from tomodrop.answers import find_outputs, read_answers
@@ -18,7 +18,7 @@ from tomodrop.references import BatchReference, Expected, ModelReference
 from tomodrop.reports import Tally, write_report
 from tomodrop.slices import IndexLine, chunks_of_uploads, read_lines, write_lines
 
-logger = Logger(child=True)
+logger, tracer = Logger(child=True), Tracer()
 
 # Outputs that are read and results that are held at a time.
 CHUNK_SLICES = 500
@@ -33,6 +33,7 @@ class Collected:
     retried: int = 0
 
 
+@tracer.capture_method(capture_response=False)
 def collect(app: App, ended: JobEnded) -> Collected | None:
     """Publish a job's results and move its part on. None: nothing waits for this job.
 
@@ -44,10 +45,11 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
         The job was not made by this stack.
     """
     job = parse_job_name(ended.name, app.settings.job_name_prefix)
+    tracer.put_annotation("batch", job.batch)
     batches = Batches(app.table)
     part = batches.part(job.batch, job.part)
     if part is None or part.state != "SUBMITTED" or part.job != str(job):
-        logger.info("nothing waits for this job", extra={"job": str(job)})
+        logger.info("nothing waits for this job", extra={"batch": job.batch, "job": str(job)})
         return None
     scored = _Scored(job, part, LiveModel.model_validate_json(part.model))
     gives_up = part.attempt >= app.settings.max_attempts
@@ -57,7 +59,8 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
         write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
     _move_on(app, batches, part, unanswered)
     done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
-    logger.info("collected", extra={"job": str(job), "status": ended.status} | vars(done))
+    said = {"batch": job.batch, "job": str(job), "status": ended.status}
+    logger.info("collected", extra=said | vars(done))
     return done
 
 

@@ -67,7 +67,7 @@ class Intake:
     def __init__(self, app: App, now: datetime, sandbox: Sandbox) -> None:
         self._app = app
         self._sandbox = sandbox
-        self._batch = window_of(now, app.settings.window_seconds)
+        self.batch = window_of(now, app.settings.window_seconds)
         limit_s = app.settings.intake_timeout_seconds
         self._time = DecodingTime(
             started=time.monotonic(),
@@ -111,7 +111,7 @@ class Intake:
 
     def _store(self, source: Source, label: Label | None, slices: list[NormalisedSlice]) -> None:
         lines = index_lines(source, label, slices, self._app.settings.lung_window_hu)
-        folder = keys.DATASET_SLICES if label else keys.batch_slices(self._batch)
+        folder = keys.DATASET_SLICES if label else keys.batch_slices(self.batch)
         s3, work = self._app.s3, self._app.settings.work_bucket
 
         def put(line: IndexLine, made: NormalisedSlice) -> None:
@@ -133,10 +133,10 @@ class Intake:
             The window was planned already: the whole invocation is to be tried again.
         """
         if self._incoming:
-            if not Batches(self._app.table).open_window(self._batch):
-                message = f"window {self._batch} is planned already; the uploads go round again"
+            if not Batches(self._app.table).open_window(self.batch):
+                message = f"window {self.batch} is planned already; the uploads go round again"
                 raise WindowClosedError(message)
-            self._write_part(keys.batch_index(self._batch), self._incoming)
+            self._write_part(keys.batch_index(self.batch), self._incoming)
         if self._labelled:
             self._write_part(keys.DATASET_INDEX, self._labelled)
         return len(self._incoming) + len(self._labelled)

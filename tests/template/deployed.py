@@ -34,7 +34,15 @@ ARN_FORMS = {
 }
 # Of these Ref gives the ARN.
 REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic")
-NAME_PROPERTIES = ("BucketName", "FunctionName", "LogGroupName", "Name", "QueueName", "RoleName")
+NAME_PROPERTIES = (
+    "AlarmName",
+    "BucketName",
+    "FunctionName",
+    "LogGroupName",
+    "Name",
+    "QueueName",
+    "RoleName",
+)
 
 
 @cache
