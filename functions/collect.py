@@ -18,8 +18,11 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int] | None:
     """Publish the job's results and move its part on."""
-    done = collect(app(), parse_transform_event(event))
+    ended = parse_transform_event(event)
+    done = collect(app(), ended)
+    failed = done is not None and ended.status != "Completed"
     metrics.add_metric("TransformJobs_collected", MetricUnit.Count, int(done is not None))
+    metrics.add_metric("TransformJobs_failed", MetricUnit.Count, int(failed))
     for outcome, count in vars(done).items() if done else ():
         metrics.add_metric(f"Results_{outcome}", MetricUnit.Count, count)
     return vars(done) if done else None

@@ -23,6 +23,7 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take in every upload of the messages; a message that fails comes back, the others do not."""
     intake = Intake(app(), datetime.now(UTC), sandbox())
+    tracer.put_annotation("batch", intake.batch)
 
     def take_in(record: SQSRecord) -> None:
         for upload in parse_s3_message(record.body):
@@ -34,5 +35,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         processor.process()
     slices = intake.write_index()
     metrics.add_metric("Slices_named", MetricUnit.Count, slices)
-    logger.info("taken in", extra={"slices": slices})
+    logger.info("taken in", extra={"batch": intake.batch, "slices": slices})
     return dict(processor.response())

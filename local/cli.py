@@ -1,7 +1,9 @@
 """The command `tomodrop`: a folder in, a folder of prediction JSON out, on this machine.
 
-    tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once] [--set Name=Value …]
+    tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once]
+        [--starting-model FILE] [--set Name=Value …]
     tomodrop invoke FUNCTION --event FILE --state DIR
+    tomodrop redrive --state DIR
 
 Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
 by Ctrl-C or SIGTERM), 1 not done, 2 asked for something that cannot be, nothing was started.
@@ -25,7 +27,11 @@ EXIT_FAILED, EXIT_REFUSED = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
     given = _parser().parse_args(arguments)
-    return _invoke(given) if given.command == "invoke" else _run(_options(given))
+    if given.command == "invoke":
+        return _invoke(given)
+    if given.command == "redrive":
+        return _redrive(given)
+    return _run(_options(given))
 
 
 def _run(options: Options) -> int:
@@ -55,6 +61,19 @@ def _invoke(given: argparse.Namespace) -> int:
     return 0 if succeeded else EXIT_FAILED
 
 
+def _redrive(given: argparse.Namespace) -> int:
+    from local.invoke import InvokeError  # noqa: PLC0415  (late, as above)
+    from local.redrive import redrive  # noqa: PLC0415
+
+    try:
+        moved = redrive(given.state.absolute())
+    except InvokeError as error:
+        sys.stderr.write(f"tomodrop: {error}\n")
+        return EXIT_REFUSED
+    sys.stdout.write(f"{moved:,} messages of uploads go round again.\n")
+    return 0
+
+
 def parse(arguments: Sequence[str] | None) -> Options:
     """The command line of a run as a value; where it is malformed, argparse exits with code 2."""
     return _options(_parser().parse_args(arguments))
@@ -68,6 +87,7 @@ def _options(given: argparse.Namespace) -> Options:
         state=given.state and given.state.absolute(),
         once=given.once,
         parameters=dict(given.set),
+        starting_model=given.starting_model and given.starting_model.absolute(),
     )
 
 
@@ -95,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     invoke.add_argument(
         "--state", type=_folder, required=True, metavar="DIR", help="the running stack's folder"
     )
+    redrive = commands.add_parser(
+        "redrive",
+        help="send what could not be taken in round again",
+        description="Empty the dead-letter queue of the stack that runs on a state folder.",
+    )
+    redrive.add_argument(
+        "--state", type=_folder, required=True, metavar="DIR", help="the running stack's folder"
+    )
     return parser
 
 
@@ -119,6 +147,12 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--once", action="store_true", help="end when every file in the inbox has its JSON"
+    )
+    command.add_argument(
+        "--starting-model",
+        type=Path,
+        metavar="FILE",
+        help="a model.tar.gz that trainings start from: an earlier model's, or converted weights",
     )
     command.add_argument(
         "--set",

@@ -116,6 +116,7 @@ def worker_environment(
         "AWS_LAMBDA_LOG_STREAM_NAME": "local",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "POWERTOOLS_TRACE_DISABLED": "true",  # nobody listens for traces on one machine
         "LAMBDA_TASK_ROOT": str(function.code_folder),
         "LAMBDA_RUNTIME_DIR": str(Path(__file__).parent),
         "_HANDLER": function.handler,

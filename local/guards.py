@@ -24,6 +24,7 @@ from local.gateway import (
     operation,
     read_body,
 )
+from local.message_moves import OPERATIONS, MessageMoves
 from local.moto_seams import ACCOUNT, held_events
 from local.object_model import ObjectRecorder, touched_keys
 from local.queue_model import RecordedQueue
@@ -134,7 +135,9 @@ class QueueGuard:
     """SQS: one request at a time. Long polls wait here, without holding the queues."""
 
     def __init__(self, region: str) -> None:
-        self._queues = get_backend("sqs")[ACCOUNT][region].queues
+        # Typed as moto's own queues, of which the seams have left none.
+        self._queues: Any = get_backend("sqs")[ACCOUNT][region].queues
+        self._moves = MessageMoves(self._queues)
         self._closing = False
 
     def close(self) -> None:
@@ -147,7 +150,11 @@ class QueueGuard:
         self, application: Application, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer one SQS request."""
-        body, wait_s = _without_waiting(environ, read_body(environ), self._queues)
+        body = read_body(environ)
+        if operation(environ) in OPERATIONS:
+            with RecordedQueue.traffic:
+                return self._moves.answer(operation(environ), body).send(start_response)
+        body, wait_s = _without_waiting(environ, body, self._queues)
         deadline = time.monotonic() + wait_s
         with RecordedQueue.traffic:
             reply = ask(application, environ, body)

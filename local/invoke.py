@@ -42,7 +42,7 @@ def invoke(state: Path, function: str, event: Path) -> tuple[bool, str]:
     InvokeError
         No stack runs there, it has no such function, or the event is no JSON.
     """
-    environment = _environment(state, function)
+    environment = environment_of(state, function)
     try:
         payload = json.dumps(json.loads(event.read_bytes()))
     except OSError as error:
@@ -51,11 +51,7 @@ def invoke(state: Path, function: str, event: Path) -> tuple[bool, str]:
         raise InvokeError(f"The event {event} is not JSON: {error}.") from error
     client = boto3.client(
         "lambda",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=environment["AWS_SESSION_TOKEN"],
+        **connection_of(environment),
         # One try: a function called twice does its work twice. Lambda's longest run is 900 s.
         config=Config(retries={"total_max_attempts": 1}, read_timeout=920),
     )
@@ -69,7 +65,25 @@ def invoke(state: Path, function: str, event: Path) -> tuple[bool, str]:
     return "FunctionError" not in answer, answer["Payload"].read().decode()
 
 
-def _environment(state: Path, function: str) -> Mapping[str, str]:
+def connection_of(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What boto3 is to be told to reach the services of the stack that a function belongs to."""
+    return {
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "region_name": environment["AWS_REGION"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+        "aws_session_token": environment["AWS_SESSION_TOKEN"],
+    }
+
+
+def environment_of(state: Path, function: str) -> Mapping[str, str]:
+    """The environment of a function of the stack that runs on `state`.
+
+    Raises
+    ------
+    InvokeError
+        No stack was started there, or it has no such function.
+    """
     path = state / ENVIRONMENT_FILE
     try:
         functions: Mapping[str, Mapping[str, str]] = json.loads(path.read_bytes())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.folders import Listing, list_folder, printable
+from local.starting_model import starting_model_faults, starting_model_key
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 
@@ -45,6 +46,7 @@ class Options:
     state: Path | None = None
     once: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
+    starting_model: Path | None = None
 
 
 class Refused(Exception):
@@ -87,6 +89,7 @@ def folder_faults(options: Options) -> list[str]:
         *(_input_faults("--labelled", options.labelled) if options.labelled else []),
         *_output_faults("--out", options.out),
         *(_output_faults("--state", options.state) if options.state else []),
+        *_starting_model_faults(options),
     ]
     return faults or _overlap_faults(options)
 
@@ -101,6 +104,16 @@ def _input_faults(option: str, folder: Path) -> list[str]:
     if not os.access(folder, os.R_OK | os.X_OK):
         return [f"{option}: {_shown(folder)} may not be read. Change its permissions."]
     return []
+
+
+def _starting_model_faults(options: Options) -> list[str]:
+    if not options.starting_model:
+        return []
+    if "StartingModelKey" in options.parameters:
+        return [
+            "--starting-model and --set StartingModelKey name a model each. Give one of the two."
+        ]
+    return starting_model_faults(options.starting_model)
 
 
 def _output_faults(option: str, folder: Path) -> list[str]:
@@ -219,6 +232,8 @@ def template_parameters(options: Options) -> dict[str, str]:
     derived = {"RetrainState": "DISABLED"}
     if options.labelled:
         derived = {"ClassNames": ",".join(class_folders(options.labelled))}
+    if options.starting_model:
+        derived["StartingModelKey"] = starting_model_key(options.starting_model)
     return {**LOCAL_DEFAULTS, **derived, **options.parameters}
 
 

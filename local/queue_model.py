@@ -103,6 +103,13 @@ class RecordedQueue(Queue):
         self._pending_messages.discard(message)
         self._log.remove(message)
 
+    def take_out(self, message: Message) -> None:
+        """A message that nobody has in hand leaves: it is in another queue already."""
+        if self.journal is not None:
+            self.journal.drop_message(message.id)
+        self._pending_messages.discard(message)
+        self._log.remove(message)
+
     def _received_as(self, receipt_handle: str) -> Message | None:
         for messages in (self._pending_messages, self._log):
             for message in messages:

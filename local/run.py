@@ -19,6 +19,7 @@ from local.logs import Logs
 from local.mirror import Mirror
 from local.options import TEMPLATE, Options, template_parameters
 from local.progress import Screen, Status
+from local.starting_model import put_starting_model
 from local.summary import NOTICE, count_line, places, results_table
 from local.watch import Ending, Watch, turns, turns_with_news
 from tomodrop import keys
@@ -90,6 +91,10 @@ class _Run:
 
     def run(self) -> int:
         """Learn, answer, tell."""
+        if self._options.starting_model:
+            self._screen.show(Status("uploading the starting model", counted=False))
+            work = self._cloud.outputs["WorkBucket"]
+            put_starting_model(self._cloud.client("s3"), work, self._options.starting_model)
         if self._labelled:
             learnt = Learning(self._cloud, self._labelled, self._logs, self._screen, self._stop)
             problem = learnt.learn().problem
@@ -137,10 +142,9 @@ class _Run:
             self._screen.say("The inbox is empty.")
 
     def _say_rejected_labels(self) -> None:
-        folder = f"{keys.REJECTED}{keys.LABELLED}"
-        rejected = [key for key in self._mirror.answers if key.startswith(folder)]
+        rejected = [key for key in self._mirror.keys if key.startswith(keys.REJECTED_LABELLED)]
         if rejected:
-            where = self._options.out / folder
+            where = self._options.out / keys.REJECTED_LABELLED
             self._screen.say(
                 f"{len(rejected):,} labelled files were rejected; see {where}", "yellow"
             )

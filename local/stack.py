@@ -20,7 +20,7 @@ ClientFactory = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of the template whose condition holds.
+    """One resource of the template.
 
     `physical_id` is None for what moto's CloudFormation does not know. `properties` holds no
     intrinsic functions any more.
@@ -93,10 +93,9 @@ def describe_stack(
             logical_id,
             declared["Type"],
             physical.get(logical_id),
-            _without_no_value(clean_json(declared.get("Properties", {}), known)),
+            clean_json(declared.get("Properties", {}), known),
         )
         for logical_id, declared in template["Resources"].items()
-        if "Condition" not in declared or known.lazy_condition_map[declared["Condition"]]
     ]
     return Stack(name, tuple(resources), outputs)
 
@@ -127,12 +126,3 @@ def _dead_letter_arns(node: Any) -> Iterator[str]:
                 yield from value.values()
             else:
                 yield from _dead_letter_arns(value)
-
-
-def _without_no_value(node: Any) -> Any:
-    """Drop what AWS::NoValue left behind in lists; moto drops it in mappings itself."""
-    if isinstance(node, dict):
-        return {key: _without_no_value(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_without_no_value(entry) for entry in node if entry is not None]
-    return node

@@ -87,6 +87,20 @@ def _put_alarm(client: ClientFactory, resource: Resource) -> None:
     )
 
 
+def _put_topic_policy(client: ClientFactory, resource: Resource) -> None:
+    for arn in resource.properties["Topics"]:
+        client("sns").set_topic_attributes(
+            TopicArn=arn,
+            AttributeName="Policy",
+            AttributeValue=json.dumps(resource.properties["PolicyDocument"]),
+        )
+
+
+def _subscribe(client: ClientFactory, resource: Resource) -> None:
+    """Kept and shown; nothing is mailed from one machine."""
+    client("sns").subscribe(**resource.properties)
+
+
 def _put_invoke_config(client: ClientFactory, resource: Resource) -> None:
     settings = dict(resource.properties)
     settings.pop("Qualifier", None)  # only $LATEST runs here
@@ -95,6 +109,7 @@ def _put_invoke_config(client: ClientFactory, resource: Resource) -> None:
 
 COVERAGE: Mapping[str, Coverage] = {
     "AWS::CloudWatch::Alarm": Coverage(whole=_put_alarm),
+    "AWS::CloudWatch::Dashboard": Coverage(by_moto=None),
     "AWS::DynamoDB::Table": Coverage(
         by_moto=_names(
             "AttributeDefinitions BillingMode DeletionProtectionEnabled GlobalSecondaryIndexes "
@@ -128,19 +143,27 @@ COVERAGE: Mapping[str, Coverage] = {
             "Architectures": "workers run on this machine's processor",
             "EphemeralStorage": "workers share this machine's disk",
             "LoggingConfig": "logs are files in the state folder",
+            "KmsKeyArn": "a worker's environment is this machine's memory",
             "Tags": "nothing here reads tags of functions",
             "TracingConfig": "there is no X-Ray on one machine",
+            "VpcConfig": "workers are on this machine's network",
         },
     ),
     "AWS::Lambda::Permission": Coverage(by_moto=None),
     "AWS::Logs::LogGroup": Coverage(
-        by_moto=_names("LogGroupName Tags"), apply={"RetentionInDays": _set_log_retention}
+        by_moto=_names("LogGroupName Tags"),
+        apply={"RetentionInDays": _set_log_retention},
+        no_effect={"KmsKeyId": "logs are files in the state folder"},
     ),
     "AWS::S3::Bucket": Coverage(
-        by_moto=_names("BucketEncryption BucketName Tags"), apply=BUCKET_SUPPLEMENTS
+        by_moto=_names("BucketEncryption BucketName Tags"),
+        apply=BUCKET_SUPPLEMENTS,
+        no_effect={"LoggingConfiguration": "whoever is on this machine may ask"},
     ),
     "AWS::S3::BucketPolicy": Coverage(whole=put_bucket_policy),
+    "AWS::SNS::Subscription": Coverage(whole=_subscribe),
     "AWS::SNS::Topic": Coverage(by_moto=None),
+    "AWS::SNS::TopicPolicy": Coverage(whole=_put_topic_policy),
     "AWS::SQS::Queue": Coverage(
         by_moto=_names(
             "DelaySeconds KmsDataKeyReusePeriodSeconds KmsMasterKeyId MaximumMessageSize "

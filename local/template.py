@@ -1,8 +1,8 @@
 """template.yaml → the CloudFormation template that gets deployed here.
 
-The expansion is AWS's own (aws-sam-translator). Around it, three things that CloudFormation or
-`sam deploy` would do: local code folders become S3 addresses, resources without a name get one,
-and Number parameters keep their spelling wherever they end up in text.
+The expansion is AWS's own (aws-sam-translator). Around it, four things that CloudFormation or
+`sam deploy` would do: local code folders become S3 addresses, conditions are worked out, resources
+without a name get one, and Number parameters keep their spelling wherever they end up in text.
 """
 
 import copy
@@ -21,6 +21,7 @@ from samtranslator.translator.translator import Translator  # type: ignore[impor
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.aws_session import isolated_session
+from local.conditions import settle_conditions
 from local.errors import TemplateError
 from local.parameters import resolve_parameters
 
@@ -67,7 +68,8 @@ def expand_template(
     source = read_template(path)
     parameters = resolve_parameters(source.get("Parameters", {}), given)
     code_folders = move_code_to_s3(source, path.parent)
-    body = _translate(source, parameters, region)
+    known = {**parameters, "AWS::Region": region, "AWS::StackName": stack}
+    body = settle_conditions(translate(source, parameters, region), known)
     give_names(body["Resources"], stack)
     return ExpandedTemplate(keep_number_spelling(body, parameters), parameters, code_folders)
 
@@ -107,7 +109,11 @@ def move_code_to_s3(template: dict[str, Any], folder: Path) -> dict[str, Path]:
     return code_folders
 
 
-def _translate(template: dict[str, Any], parameters: dict[str, str], region: str) -> dict[str, Any]:
+def translate(template: dict[str, Any], parameters: dict[str, str], region: str) -> dict[str, Any]:
+    """The SAM template as CloudFormation gets it, by AWS's own translator.
+
+    Raises TemplateError for a template that the translator refuses.
+    """
     translator = Translator({}, Parser(), boto_session=isolated_session(region))
     try:
         translated = translator.translate(copy.deepcopy(template), dict(parameters))

@@ -59,7 +59,7 @@ def parse_answer(body: bytes, classes: Sequence[str]) -> Answer:
 
     The bare list that the built-in gives in real time is read as well, and so are the further
     fields of a verbose answer: `calibrated`, `classes`, `typicality`, and `map` with `map_class`
-    and `map_range`. A map that cannot be read is left out: the answer is worth more than its picture.
+    and `map_range`. A map that cannot be read is left out: the answer is worth more than it.
 
     Raises
     ------

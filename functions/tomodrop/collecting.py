@@ -3,12 +3,11 @@
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Tracer
 
 from tomodrop import keys, objects
 from tomodrop.answers import Answer, find_outputs, read_answers
 from tomodrop.batches import Batches, Part
-from tomodrop.class_maps import with_class_maps
 from tomodrop.clients import THREADS, App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName, parse_job_name
@@ -19,7 +18,7 @@ from tomodrop.references import BatchReference, Expected, ModelReference
 from tomodrop.reports import Tally, write_report
 from tomodrop.slices import IndexLine, chunks_of_uploads, read_lines, write_lines
 
-logger = Logger(child=True)
+logger, tracer = Logger(child=True), Tracer()
 
 # Outputs that are read and results that are held at a time.
 CHUNK_SLICES = 500
@@ -34,6 +33,7 @@ class Collected:
     retried: int = 0
 
 
+@tracer.capture_method(capture_response=False)
 def collect(app: App, ended: JobEnded) -> Collected | None:
     """Publish a job's results and move its part on. None: nothing waits for this job.
 
@@ -45,10 +45,11 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
         The job was not made by this stack.
     """
     job = parse_job_name(ended.name, app.settings.job_name_prefix)
+    tracer.put_annotation("batch", job.batch)
     batches = Batches(app.table)
     part = batches.part(job.batch, job.part)
     if part is None or part.state != "SUBMITTED" or part.job != str(job):
-        logger.info("nothing waits for this job", extra={"job": str(job)})
+        logger.info("nothing waits for this job", extra={"batch": job.batch, "job": str(job)})
         return None
     scored = _Scored(job, part, LiveModel.model_validate_json(part.model))
     gives_up = part.attempt >= app.settings.max_attempts
@@ -58,7 +59,8 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
         write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
     _move_on(app, batches, part, unanswered)
     done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
-    logger.info("collected", extra={"job": str(job), "status": ended.status} | vars(done))
+    said = {"batch": job.batch, "job": str(job), "status": ended.status}
+    logger.info("collected", extra=said | vars(done))
     return done
 
 
@@ -133,6 +135,9 @@ def _outcome(app: App, scored: _Scored, slices: list[IndexLine], answers: list[A
     result = predicted(slices, answers, classes, scored.reference, scored.batch, rules)
     if not app.settings.keep_class_maps:
         return Outcome(slices[0].source, result)
+    # Pillow is not in the bundles of steps that only import this module's own.
+    from tomodrop.class_maps import with_class_maps  # noqa: PLC0415
+
     return Outcome(slices[0].source, *with_class_maps(result, slices, answers))
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 
 from tomodrop import keys, objects
 from tomodrop.clients import App
-from tomodrop.errors import TrainingDataError
+from tomodrop.halves import TRAIN, VALIDATION, group_code
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
@@ -97,73 +97,20 @@ def _newest(lines: Iterable[IndexLine]) -> Iterator[IndexLine]:
         yield from slices
 
 
-def split(examples: list[Example], class_names: tuple[str, ...], share: float) -> Split:
-    """Whole groups to train or validation, by a hash of the group's name: stable for ever.
+def groups_by_class(examples: Iterable[Example], class_names: tuple[str, ...]) -> list[set[str]]:
+    """The groups that have slices of each class, in the order of the class names."""
+    groups: list[set[str]] = [set() for _ in class_names]
+    for example in examples:
+        groups[example.label].add(example.group)
+    return groups
 
-    A group keeps its half when others come or go. Where chance leaves a class out of a half, the
-    group nearest to the border that no other class needs on its side changes sides.
 
-    Raises
-    ------
-    TrainingDataError
-        A class has no slice, or fewer than two groups.
-    """
-    _check_classes(examples, class_names)
-    groups_of = [
-        {e.group for e in examples if e.label == label} for label in range(len(class_names))
-    ]
-    held_out = _held_out(groups_of, share)
-    halves = Split(
-        train=[e for e in examples if e.group not in held_out],
-        validation=[e for e in examples if e.group in held_out],
+def split(examples: list[Example], halves: Mapping[str, str]) -> Split:
+    """The examples of each half, by the halves of their groups (see `halves.settle`)."""
+    return Split(
+        train=[e for e in examples if halves[e.group] == TRAIN],
+        validation=[e for e in examples if halves[e.group] == VALIDATION],
     )
-    _check_halves(halves, class_names)
-    return halves
-
-
-def _held_out(groups_of: list[set[str]], share: float) -> set[str]:
-    held_out = {group for groups in groups_of for group in groups if _place(group) < share}
-    for groups in groups_of:
-        nearest = sorted(groups, key=_place)
-        if not held_out & groups:
-            _move(nearest, held_out, lambda half: any(half >= other for other in groups_of))
-        elif held_out >= groups:
-            farthest = nearest[::-1]
-            _move(farthest, held_out, lambda half: any(not half & other for other in groups_of))
-    return held_out
-
-
-def _move(nearest: list[str], held_out: set[str], harms: Callable[[set[str]], bool]) -> None:
-    """Let the first group change sides that harms no class by it, or else the very first."""
-    harmless = (group for group in nearest if not harms(held_out ^ {group}))
-    held_out.symmetric_difference_update({next(harmless, nearest[0])})
-
-
-def _check_halves(halves: Split, class_names: tuple[str, ...]) -> None:
-    for half, examples in (("training", halves.train), ("validation", halves.validation)):
-        absent = [name for name, count in counts(examples, class_names).items() if not count]
-        if absent:
-            message = (
-                f"no whole groups leave class(es) {', '.join(absent)} in the {half} half: classes "
-                "share too few groups; add groups"
-            )
-            raise TrainingDataError(message)
-
-
-def _check_classes(examples: list[Example], class_names: tuple[str, ...]) -> None:
-    for label, name in enumerate(class_names):
-        groups = {e.group for e in examples if e.label == label}
-        if len(groups) < 2:  # one for each half
-            message = (
-                f"class '{name}' has {len(groups)} group(s) of labelled slices; at least two are "
-                f"needed, one to learn from and one to validate on: add labelled/{name}/<group>/"
-            )
-            raise TrainingDataError(message)
-
-
-def _place(group: str) -> float:
-    """Where a group falls in 0…1, the same on every machine and in every year."""
-    return int(hashlib.sha256(f"tomodrop:{group}".encode()).hexdigest()[:13], 16) / 16**13
 
 
 def digest(examples: Iterable[Example]) -> str:
@@ -178,12 +125,30 @@ def counts(examples: Iterable[Example], class_names: tuple[str, ...]) -> dict[st
     return {name: found[place] for place, name in enumerate(class_names)}
 
 
-def manifest(examples: list[Example], work_bucket: str, seed: str, *, with_groups: bool) -> bytes:
+def held_out_lines(validation: Iterable[Example], split_key: str) -> bytes:
+    """JSON Lines that say what each validation slice is, for whoever scores models on them."""
+    return "".join(
+        json.dumps(
+            {
+                "slice_id": example.slice_id,
+                "label": example.label,
+                "group": group_code(example.group, split_key),
+            }
+        )
+        + "\n"
+        for example in validation
+    ).encode()
+
+
+def manifest(
+    examples: list[Example], work_bucket: str, seed: str, *, groups_key: str | None
+) -> bytes:
     """An augmented manifest in a shuffled order (SageMaker, "Augmented Manifest File").
 
     Shuffled here as well as by the job: without ShuffleConfig SageMaker streams the file's order,
     and a file sorted by class does not train. A group's name may be a patient's: what is sent in
-    its place is the same in every job, and says only which slices belong together.
+    its place (with `groups_key`, the split key) is the same in every job, and says only which
+    slices belong together.
     """
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
@@ -192,13 +157,9 @@ def manifest(examples: list[Example], work_bucket: str, seed: str, *, with_group
             {
                 "source-ref": f"s3://{work_bucket}/{keys.DATASET_SLICES}{example.slice_id}.png",
                 "class": str(example.label),
-                **({GROUP: _group_code(example.group)} if with_groups else {}),
+                **({GROUP: group_code(example.group, groups_key)} if groups_key else {}),
             }
         )
         + "\n"
         for example in shuffled
     ).encode()
-
-
-def _group_code(group: str) -> str:
-    return hashlib.sha256(f"tomodrop-group:{group}".encode()).hexdigest()[:16]

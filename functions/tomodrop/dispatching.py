@@ -1,9 +1,9 @@
 """Dispatch: plan the windows that have settled, and make a transform job for each waiting part."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Tracer
 from botocore.exceptions import ClientError
 
 from tomodrop import keys, objects
@@ -19,7 +19,7 @@ from tomodrop.slices import IndexLine, by_upload, read_lines, write_lines
 from tomodrop.transform_jobs import transform_manifest, transform_request
 from tomodrop.windows import is_settled
 
-logger = Logger(child=True)
+logger, tracer = Logger(child=True), Tracer()
 
 # The account's quota is used up, or the API is busy: the part stays READY and waits its turn.
 _WAIT_CODES = frozenset({"ResourceLimitExceeded", "ThrottlingException", "Throttling"})
@@ -27,11 +27,16 @@ _WAIT_CODES = frozenset({"ResourceLimitExceeded", "ThrottlingException", "Thrott
 
 @dataclass(frozen=True)
 class Dispatched:
-    """What one invocation did: counts of windows planned, jobs made, parts still waiting."""
+    """What one invocation did: counts of windows planned, jobs made, parts still waiting.
+
+    `expected_usd`: what the jobs made are expected to cost, as far as their instance types are
+    known. It is an estimate, so it does not tell two invocations apart.
+    """
 
     windows: int = 0
     jobs: int = 0
     waiting: int = 0
+    expected_usd: float = field(default=0.0, compare=False)
 
 
 def dispatch(app: App, now: datetime) -> Dispatched:
@@ -42,8 +47,9 @@ def dispatch(app: App, now: datetime) -> Dispatched:
         plan_window(app, batches, batch)
     ready = list(batches.ready())
     model = read_live_model(app) if ready else None
-    jobs, waiting = _submit_all(app, batches, ready, model) if model else (0, len(ready))
-    done = Dispatched(windows=len(settled), jobs=jobs, waiting=waiting)
+    made, waiting = _submit_all(app, batches, ready, model) if model else ([], len(ready))
+    usd = round(sum(choice.usd or 0.0 for choice in made), 6)
+    done = Dispatched(len(settled), jobs=len(made), waiting=waiting, expected_usd=usd)
     logger.info("dispatched", extra=asdict(done) | {"has_model": bool(model or not ready)})
     return done
 
@@ -53,8 +59,10 @@ def _is_settled(app: App, batch: str, now: datetime) -> bool:
     return is_settled(batch, now, settings.window_seconds, settings.intake_timeout_seconds)
 
 
+@tracer.capture_method(capture_response=False)
 def plan_window(app: App, batches: Batches, batch: str) -> int:
     """Cut a settled window into parts. Its index cannot change, so a repeat plans the same."""
+    tracer.put_annotation("batch", batch)
     work = app.settings.work_bucket
     lines: list[IndexLine] = []
     for key in objects.keys_under(app.s3, work, keys.batch_index(batch)):
@@ -82,32 +90,39 @@ def pack(lines: list[IndexLine], max_slices: int) -> list[list[IndexLine]]:
     return parts
 
 
-def _submit_all(app: App, batches: Batches, ready: list[Part], model: LiveModel) -> tuple[int, int]:
-    """How many jobs were made, and how many parts still wait."""
-    made = 0
+def _submit_all(
+    app: App, batches: Batches, ready: list[Part], model: LiveModel
+) -> tuple[list[Choice], int]:
+    """What the jobs that were made run on, and how many parts still wait."""
+    made: list[Choice] = []
     for place, part in enumerate(ready):
         try:
-            made += submit_part(app, batches, part, model)
+            choice = submit_part(app, batches, part, model)
         except ClientError as error:
             if error_code(error) not in _WAIT_CODES:
                 raise
             logger.info("no room for another job yet", extra={"code": error_code(error)})
             return made, len(ready) - place
+        if choice:
+            made.append(choice)
     return made, 0
 
 
-def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> bool:
+@tracer.capture_method(capture_response=False)
+def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> Choice | None:
     """Make the part's transform job. A job of that name exists already: that is success.
 
-    False: the part waited for a model until its slices expired (WorkRetentionDays).
+    Returns what it runs on. None: the part waited for a model until its slices expired
+    (WorkRetentionDays).
     """
+    tracer.put_annotation("batch", part.batch)
     job = JobName(app.settings.job_name_prefix, part.batch, part.part, part.attempt)
     work = app.settings.work_bucket
     lines = objects.read_if_there(app.s3, work, part.slices_key)
     if lines is None:
         logger.warning("a part expired", extra={"batch": part.batch, "part": part.part})
         batches.drop(part)
-        return False
+        return None
     slice_ids = [line.slice_id for line in read_lines(lines)]
     manifest = transform_manifest(work, part.batch, slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
@@ -126,7 +141,8 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> boo
         choice = expect(len(slice_ids), place["InstanceType"], place["InstanceCount"])
     expected = Expected.of(choice).model_dump(mode="json")
     batches.submit(part, str(job), model.model_dump(mode="json"), expected)
-    return True
+    logger.info("submitted", extra={"batch": part.batch, "job": str(job)})
+    return choice
 
 
 def _choose(settings: Settings, slices: int) -> Choice:

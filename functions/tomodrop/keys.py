@@ -1,10 +1,11 @@
 """Where everything lies: the one place that builds and reads object keys and job names.
 
 uploads      incoming/<path>   labelled/<class>/<group>/<file>
-work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index}/…
+work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
              training/<job>/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
              predictions/<path>.map.png   models/<job>/…
+             rejected-labelled/<class>/<group>/<file>.json
 """
 
 import hashlib
@@ -17,13 +18,22 @@ INCOMING = "incoming/"
 LABELLED = "labelled/"
 PREDICTIONS = "predictions/"
 REJECTED = "rejected/"
+# A folder of its own: below rejected/ it would be that of incoming/labelled/….
+REJECTED_LABELLED = "rejected-labelled/"
 DATASET_INDEX = "dataset/index/"
 DATASET_SLICES = "dataset/slices/"
+DATASET_HALVES = "dataset/halves/"
 BATCHES = "batches/"
 TRAINING = "training/"
 MODELS = "models/"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: 1,024 bytes of UTF-8
 MAX_KEY_BYTES = 1024
+# The same in every folder, so that one order of names fits all of them.
+MAX_NAME_BYTES = MAX_KEY_BYTES - len(REJECTED_LABELLED)
+_SUFFIX = ".json"
+_DIGEST_DIGITS = 16
+# A cut may take up to three bytes more, those of a character that it would halve.
+CERTAIN_NAME_BYTES = MAX_NAME_BYTES - len(_SUFFIX) - _DIGEST_DIGITS - 1 - 3
 
 _JOB_NAME = re.compile(
     r"(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>[1-9]\d*)", re.ASCII
@@ -107,27 +117,36 @@ def slice_of_output(key: str) -> str:
     return key.rsplit("/", 1)[-1].removesuffix(".out").removesuffix(".png")
 
 
+def is_folder_marker(key: str, size_bytes: int) -> bool:
+    """Whether an object only stands for a folder: S3's console puts such, and nobody's image."""
+    return key.endswith("/") and size_bytes == 0
+
+
 def prediction_key(upload_key: str) -> str:
     """Key of the prediction JSON of an upload under `incoming/`."""
-    return _result_key(PREDICTIONS, upload_key)
+    return PREDICTIONS + result_name(upload_key)
 
 
 def rejection_key(upload_key: str) -> str:
-    """Key of the rejection JSON of an upload (labelled ones keep their `labelled/` folder)."""
-    return _result_key(REJECTED, upload_key)
+    """Key of the rejection JSON of an upload, labelled or not."""
+    folder = REJECTED_LABELLED if upload_key.startswith(LABELLED) else REJECTED
+    return folder + result_name(upload_key)
 
 
 def class_maps_key(upload_key: str) -> str:
     """Key of the picture of class-activation maps beside an upload's prediction."""
-    return _result_key(PREDICTIONS, upload_key, ".map.png")
+    return PREDICTIONS + result_name(upload_key).removesuffix(_SUFFIX) + ".map.png"
 
 
-def _result_key(folder: str, upload_key: str, suffix: str = ".json") -> str:
-    key = f"{folder}{upload_key.removeprefix(INCOMING)}{suffix}"
-    if len(key.encode()) <= MAX_KEY_BYTES:
-        return key
-    # A longest-possible upload key leaves no room for the suffix: cut it, keep it unique.
-    digest = hashlib.sha256(upload_key.encode()).hexdigest()[:16]
-    tail = f"~{digest}{suffix}"
-    head = key.encode()[: MAX_KEY_BYTES - len(tail)].decode(errors="ignore")
-    return head + tail
+def result_name(upload_key: str) -> str:
+    """What an upload's result is called in whatever folder it lies.
+
+    A longest-possible upload key leaves no room for the suffix: it is cut, and a hash keeps it
+    unique. At least the first `CERTAIN_NAME_BYTES` bytes of the path are always there.
+    """
+    path = upload_key.removeprefix(INCOMING if upload_key.startswith(INCOMING) else LABELLED)
+    if len(path.encode()) + len(_SUFFIX) <= MAX_NAME_BYTES:
+        return path + _SUFFIX
+    digest = hashlib.sha256(upload_key.encode()).hexdigest()[:_DIGEST_DIGITS]
+    tail = f"~{digest}{_SUFFIX}"
+    return path.encode()[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail

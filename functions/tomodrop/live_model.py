@@ -11,6 +11,7 @@ from tomodrop.errors import SettingsError
 
 # What template.yaml puts into the parameter before any model was promoted.
 NONE = "none"
+_DAY_S = 86_400
 
 
 class LiveModel(BaseModel):
@@ -48,6 +49,14 @@ def read_live_model(app: App) -> LiveModel | None:
             "of training/<job>/model.json in the work bucket to go back to an earlier model"
         )
         raise SettingsError(message) from None
+
+
+def age_of_live_model_days(app: App, now: datetime) -> float | None:
+    """Days since the training of the live model began; None when no model is live."""
+    live = read_live_model(app)
+    if live is None:
+        return None
+    return round(max(0.0, (now - live.trained_at).total_seconds()) / _DAY_S, 2)
 
 
 def write_live_model(app: App, model: LiveModel) -> None:

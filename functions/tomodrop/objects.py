@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+# PreconditionFailed: somebody wrote first. ConditionalRequestConflict: somebody is writing now.
+_TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
 
 def error_code(error: ClientError) -> str:
@@ -39,6 +41,17 @@ def is_absent(error: ClientError) -> bool:
 def write(s3: "S3Client", bucket: str, key: str, body: bytes, content_type: str) -> None:
     """Put one object."""
     s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+
+def write_once(s3: "S3Client", bucket: str, key: str, body: bytes, content_type: str) -> bool:
+    """Put one object unless there is one (or one is being written): then False."""
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+    except ClientError as error:
+        if error_code(error) in _TAKEN:
+            return False
+        raise
+    return True
 
 
 def listing(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tomodrop.errors import EventError
 from tomodrop.figures import copy_figures
 from tomodrop.live_model import LiveModel, read_live_model, write_live_model
 from tomodrop.predictions import NOTICE
+from tomodrop.protection import network
 from tomodrop.settings import Settings
 
 logger = Logger(child=True)
@@ -114,6 +115,7 @@ def model_request(settings: Settings, described: dict[str, Any]) -> dict[str, An
         },
         "ExecutionRoleArn": settings.sagemaker_role_arn,
         "EnableNetworkIsolation": True,
+        **network(settings),
     }
 
 

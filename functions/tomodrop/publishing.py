@@ -62,7 +62,11 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Written:
-    """What came of a put: `mine` is the result of this version that lies at `own` now, if any."""
+    """What came of a put: `mine` is the result of this version that lies at `own` now, if any.
+
+    `other`: where a result of the other status would lie; "" for a labelled upload, which is never
+    predicted.
+    """
 
     source: Source
     status: Literal["predicted", "rejected"]
@@ -98,9 +102,11 @@ def publish_all(s3: "S3Client", bucket: str, pool: Executor, outcomes: Sequence[
     absent = {
         key
         for status in ("predicted", "rejected")
-        for key in absent_keys(s3, bucket, [w.other for w in written if w.status == status])
+        for key in absent_keys(
+            s3, bucket, [w.other for w in written if w.status == status and w.other]
+        )
     }
-    unclear = [one for one in written if one.other not in absent]
+    unclear = [one for one in written if one.other and one.other not in absent]
     list(pool.map(lambda one: _settle(s3, bucket, one), unclear))
 
 
@@ -130,8 +136,7 @@ def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:
 
 def _put(s3: "S3Client", bucket: str, outcome: Outcome) -> _Written:
     source, status = outcome.source, outcome.result.status
-    homes = (keys.prediction_key(source.key), keys.rejection_key(source.key))
-    own, other = homes if status == "predicted" else homes[::-1]
+    own, other = _homes(source.key, status)
     picture = outcome.class_maps
     if picture is not None:
         _put_if_newer(s3, bucket, keys.class_maps_key(source.key), _Body(source, picture, _PNG))
@@ -142,9 +147,16 @@ def _put(s3: "S3Client", bucket: str, outcome: Outcome) -> _Written:
     return _Written(source, status, own, other, is_new, mine)
 
 
+def _homes(upload_key: str, status: Literal["predicted", "rejected"]) -> tuple[str, str]:
+    if upload_key.startswith(keys.LABELLED):
+        return keys.rejection_key(upload_key), ""
+    prediction, rejection = keys.prediction_key(upload_key), keys.rejection_key(upload_key)
+    return (prediction, rejection) if status == "predicted" else (rejection, prediction)
+
+
 def _settle(s3: "S3Client", bucket: str, written: _Written) -> bool:
     """Let one of the two folders' results go, if both have one; whether ours is new and stays."""
-    opposite = _stored(s3, bucket, written.other)
+    opposite = _stored(s3, bucket, written.other) if written.other else None
     if not opposite:
         return written.is_new
     if _outweighs(written.source, written.status, opposite.source):

@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
 
-from tomodrop import dataset, keys, objects
+from tomodrop import dataset, halves, keys, objects
 from tomodrop.clients import App
 from tomodrop.dataset import Split
 from tomodrop.errors import TrainingDataError
@@ -42,18 +42,19 @@ def retrain(app: App, scheduled: datetime) -> str | None:
         return None
     examples = dataset.read_examples(app)
     try:
-        halves = dataset.split(examples, settings.class_names, settings.validation_share)
+        groups = dataset.groups_by_class(examples, settings.class_names)
+        split = dataset.split(examples, halves.settle(app, groups))
     except TrainingDataError as fault:
         logger.warning("no training: %s", fault)
         return None
     data_digest = dataset.digest(examples)
-    fingerprint = training_fingerprint(settings, data_digest, len(halves.train))
+    fingerprint = training_fingerprint(settings, data_digest, len(split.train))
     live = read_live_model(app)
     if live and live.fingerprint == fingerprint:
         logger.info("no training: nothing is new since the live model's")
         return None
-    _write_inputs(app, job, halves, job_record(settings, job, halves, data_digest, fingerprint))
-    _create(app, training_request(settings, job, len(halves.train), data_digest))
+    _write_inputs(app, job, split, job_record(settings, job, split, data_digest, fingerprint))
+    _create(app, training_request(settings, job, len(split.train), data_digest))
     logger.info("training started", extra={"job": job, "slices": len(examples)})
     return job
 
@@ -67,7 +68,7 @@ def _running_or_made(app: App, job: str) -> list[str]:
 
 
 def job_record(
-    settings: Settings, job: str, halves: Split, data_digest: str, fingerprint: str
+    settings: Settings, job: str, split: Split, data_digest: str, fingerprint: str
 ) -> dict[str, Any]:
     """What `promote` and people later want to know of a training: `training/<job>/job.json`."""
     return {
@@ -77,25 +78,27 @@ def job_record(
         "image_shape": settings.image_shape,
         "data_digest": data_digest,
         "fingerprint": fingerprint,
-        "hyperparameters": hyperparameters(settings, len(halves.train)),
+        "hyperparameters": hyperparameters(settings, len(split.train)),
         "algorithm_image": settings.algorithm_image,
         "slices": {
-            "train": dataset.counts(halves.train, settings.class_names),
-            "validation": dataset.counts(halves.validation, settings.class_names),
+            "train": dataset.counts(split.train, settings.class_names),
+            "validation": dataset.counts(split.validation, settings.class_names),
         },
         "groups": {
-            "train": len({example.group for example in halves.train}),
-            "validation": len({example.group for example in halves.validation}),
+            "train": len({example.group for example in split.train}),
+            "validation": len({example.group for example in split.validation}),
         },
     }
 
 
-def _write_inputs(app: App, job: str, halves: Split, record: dict[str, Any]) -> None:
+def _write_inputs(app: App, job: str, split: Split, record: dict[str, Any]) -> None:
     work, folder = app.settings.work_bucket, f"{keys.TRAINING}{job}/"
-    for channel, examples in (("train", halves.train), ("validation", halves.validation)):
-        seed, with_groups = f"{job}/{channel}", not uses_built_in(app.settings)
-        body = dataset.manifest(examples, work, seed, with_groups=with_groups)
+    groups_key = None if uses_built_in(app.settings) else app.settings.split_key
+    for channel, examples in (("train", split.train), ("validation", split.validation)):
+        body = dataset.manifest(examples, work, f"{job}/{channel}", groups_key=groups_key)
         objects.write(app.s3, work, f"{folder}{channel}.manifest", body, "application/jsonl")
+    body = dataset.held_out_lines(split.validation, app.settings.split_key)
+    objects.write(app.s3, work, f"{folder}held_out.jsonl", body, "application/jsonl")
     body = json.dumps(record, indent=2).encode()
     objects.write(app.s3, work, f"{folder}job.json", body, "application/json")
 

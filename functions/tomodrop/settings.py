@@ -84,11 +84,18 @@ def _refuse_unknown(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
+def _split_optional_list(text: Any) -> Any:
+    return () if text == "" else _split_list(text)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_repeats)]
 Shape = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], BeforeValidator(_split_list)]
 Pairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_split_pairs)]
 InstanceTypes = Annotated[
     tuple[str, ...], BeforeValidator(_split_list), AfterValidator(_refuse_unknown)
+]
+OptionalNames = Annotated[
+    tuple[str, ...], BeforeValidator(_split_optional_list), AfterValidator(_refuse_repeats)
 ]
 MetricDefinitions = Annotated[Pairs, AfterValidator(_refuse_unusable)]
 _MAX_METRIC_DEFINITIONS = 40  # SageMaker's own limit
@@ -127,6 +134,9 @@ class Settings(BaseModel):
 
     algorithm_image: str = Field(min_length=1)
     sagemaker_role_arn: str = Field(min_length=20)
+    kms_key_arn: str = Field(pattern=r"^$|^arn:[^:]+:kms:")
+    subnet_ids: OptionalNames
+    security_group_ids: OptionalNames
     training_instance_type: str
     training_instance_count: int = Field(ge=1)
     training_volume_gb: int = Field(ge=1)
@@ -146,12 +156,20 @@ class Settings(BaseModel):
     starting_model_key: str
     metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
+    split_key: str = Field(min_length=1, max_length=64)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")
     def _ask_for_maps_verbosely(self) -> Self:
         if self.keep_class_maps and self.answer_detail == "plain":
             message = "KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose: a plain answer has no map"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_half_a_network(self) -> Self:
+        if bool(self.subnet_ids) != bool(self.security_group_ids):
+            message = "give SubnetIds and SecurityGroupIds, or neither"
             raise ValueError(message)
         return self
 
@@ -173,7 +191,7 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = "; ".join(
-                ": ".join([*(str(name).upper() for name in fault["loc"][:1]), fault["msg"]])
+                ": ".join([*(str(part).upper() for part in fault["loc"][:1]), fault["msg"]])
                 for fault in error.errors()
             )
             message = (

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tomodrop.errors import EventError
+from tomodrop.pixels import Pixels
 
 
 class Source(BaseModel):
@@ -58,6 +59,7 @@ class IndexLine(BaseModel):
     normaliser: str
     processing: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    pixels: Pixels | None = None
 
 
 def write_lines(lines: Iterable[IndexLine]) -> bytes:

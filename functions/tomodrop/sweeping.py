@@ -117,6 +117,8 @@ def _overdue(
     bucket = app.settings.uploads_bucket
     for found in objects.listing(app.s3, bucket, prefix):
         key, etag = found["Key"], found["ETag"].strip('"')
+        if keys.is_folder_marker(key, found["Size"]):
+            continue
         if found["LastModified"] > oldest or (key, etag) in waiting:
             continue
         if key in answered and answered[key] >= found["LastModified"]:
@@ -155,7 +157,7 @@ def _answered(
     bucket = app.settings.predictions_bucket
     found = {
         item["Key"]: item["LastModified"]
-        for folder in (keys.PREDICTIONS, keys.REJECTED)
+        for folder in (keys.PREDICTIONS, keys.REJECTED, keys.REJECTED_LABELLED)
         for item in objects.listing(app.s3, bucket, folder)
     }
     uploads = objects.keys_under(app.s3, app.settings.uploads_bucket, prefix)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tomodrop import dataset, keys
 from tomodrop.imaging.version import NORMALISER
+from tomodrop.protection import network, output_key, volume_key
 from tomodrop.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,12 +97,22 @@ def training_request(
         "HyperParameters": hyperparameters(settings, training_samples),
         "InputDataConfig": _channels(settings, f"{folder}{job}", zlib.crc32(job.encode())),
         # The default, said: incremental training and batch transform need a tar.gz.
-        "OutputDataConfig": {"S3OutputPath": folder.rstrip("/"), "CompressionType": "GZIP"},
+        "OutputDataConfig": {
+            "S3OutputPath": folder.rstrip("/"),
+            "CompressionType": "GZIP",
+            **output_key(settings),
+        },
         "ResourceConfig": {
             "InstanceType": settings.training_instance_type,
             "InstanceCount": settings.training_instance_count,
             "VolumeSizeInGB": settings.training_volume_gb,
+            **volume_key(settings, settings.training_instance_type),
         },
+        # The container reaches no network: SageMaker brings the images in and takes the model out.
+        "EnableNetworkIsolation": True,
+        # Gradients tell of images. A single instance sends none.
+        "EnableInterContainerTrafficEncryption": settings.training_instance_count > 1,
+        **network(settings),
         "StoppingCondition": {
             "MaxRuntimeInSeconds": round(settings.training_max_hours * _SECONDS_PER_HOUR)
         },

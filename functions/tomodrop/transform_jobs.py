@@ -6,6 +6,7 @@ from typing import Any
 from tomodrop import keys
 from tomodrop.instances import Choice
 from tomodrop.keys import JobName
+from tomodrop.protection import output_key, volume_key
 from tomodrop.settings import Settings
 
 # A normalised slice is some ten kB; concurrency x payload may be at most 100 MB.
@@ -46,10 +47,12 @@ def transform_request(
             "Accept": _ACCEPT[settings.answer_detail]
             + (_WITH_MAP if settings.keep_class_maps else ""),
             "AssembleWith": "Line",
+            **output_key(settings),
         },
         "TransformResources": {
             "InstanceType": choice.instance_type,
             "InstanceCount": choice.instance_count,
+            **volume_key(settings, choice.instance_type),
         },
     }
 

@@ -67,7 +67,7 @@ class Intake:
     def __init__(self, app: App, now: datetime, sandbox: Sandbox) -> None:
         self._app = app
         self._sandbox = sandbox
-        self._batch = window_of(now, app.settings.window_seconds)
+        self.batch = window_of(now, app.settings.window_seconds)
         limit_s = app.settings.intake_timeout_seconds
         self._time = DecodingTime(
             started=time.monotonic(),
@@ -79,7 +79,9 @@ class Intake:
         sandbox.start()
 
     def take_in(self, upload: UploadEvent) -> str:
-        """Store an upload's slices, or its rejection. Returns "taken_in", "rejected" or "gone".
+        """Store an upload's slices, or its rejection.
+
+        Returns "taken_in", "rejected", "gone" or, for what only stands for a folder, "ignored".
 
         Raises
         ------
@@ -92,6 +94,8 @@ class Intake:
             body, source = read_upload(self._app, upload)
         except UploadGone:
             return "gone"
+        if keys.is_folder_marker(upload.key, source.size_bytes):
+            return "ignored"
         try:
             if body is None:
                 raise too_large(source.size_bytes, settings.max_upload_mb)
@@ -107,7 +111,7 @@ class Intake:
 
     def _store(self, source: Source, label: Label | None, slices: list[NormalisedSlice]) -> None:
         lines = index_lines(source, label, slices, self._app.settings.lung_window_hu)
-        folder = keys.DATASET_SLICES if label else keys.batch_slices(self._batch)
+        folder = keys.DATASET_SLICES if label else keys.batch_slices(self.batch)
         s3, work = self._app.s3, self._app.settings.work_bucket
 
         def put(line: IndexLine, made: NormalisedSlice) -> None:
@@ -129,10 +133,10 @@ class Intake:
             The window was planned already: the whole invocation is to be tried again.
         """
         if self._incoming:
-            if not Batches(self._app.table).open_window(self._batch):
-                message = f"window {self._batch} is planned already; the uploads go round again"
+            if not Batches(self._app.table).open_window(self.batch):
+                message = f"window {self.batch} is planned already; the uploads go round again"
                 raise WindowClosedError(message)
-            self._write_part(keys.batch_index(self._batch), self._incoming)
+            self._write_part(keys.batch_index(self.batch), self._incoming)
         if self._labelled:
             self._write_part(keys.DATASET_INDEX, self._labelled)
         return len(self._incoming) + len(self._labelled)
@@ -248,6 +252,7 @@ def index_lines(
             normaliser=NORMALISER,
             processing=made.processing,
             warnings=made.warnings,
+            pixels=made.pixels,
         )
         for place, made in enumerate(slices)
     ]

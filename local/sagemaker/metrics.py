@@ -9,6 +9,11 @@ from local.sagemaker.records import Json
 EPOCH = re.compile(r"Epoch\[(\d+)\]")
 BATCH = re.compile(r"Batch \[(\d+)\] of \[(\d+)\]")
 EPOCH_ENDED = re.compile(r"Epoch\[(\d+)\] Validation-accuracy=")
+# What takes time beside learning: "Epoch[0] Validation Batch [3] of [9]", "Export, fitting int8".
+STEP = re.compile(
+    r"(?:^|\] )(?:Epoch\[\d+\] )?(Validation|Typicality, \w+|Export, [a-z0-9 ]+?)"
+    r"(?: Batch \[(\d+)\](?: of \[(\d+)\])?)?\s*(?:\t|$)"
+)
 
 
 def final_metrics(log: Iterable[str], definitions: Sequence[Json], now: float) -> list[Json]:
@@ -35,25 +40,25 @@ def final_metrics(log: Iterable[str], definitions: Sequence[Json], now: float) -
 class EpochProgress:
     """How far a training has come, as its log tells it; epochs count from 0 in the log.
 
-    After the last epoch it may go over the images again, in batches that name no epoch.
+    `step`: what it does beside learning, if it does. After the last epoch it may go over the images
+    again, in batches that name no epoch.
     """
 
     epoch: int | None = None
     finished: int = 0
     batch: int | None = None
     batches: int | None = None
-    sums_up: bool = False
+    step: str = ""
 
     def after(self, line: str) -> "EpochProgress":
         """The progress once this line of the log was read.
 
         The epoch never goes back: at its end a log may name an earlier epoch, the best one.
         """
-        found, batch = EPOCH.search(line), BATCH.search(line)
-        if batch and not found:
-            return replace(
-                self, batch=int(batch.group(1)), batches=int(batch.group(2)), sums_up=True
-            )
+        found, batch, step = EPOCH.search(line), BATCH.search(line), STEP.search(line)
+        if step:
+            number, total = (int(digits) if digits else None for digits in step.group(2, 3))
+            return replace(self, step=step.group(1).lower(), batch=number, batches=total)
         if not found or int(found.group(1)) < (self.epoch or 0):
             return self
         epoch = int(found.group(1))
@@ -66,15 +71,18 @@ class EpochProgress:
     def text(self, epochs: int | None) -> str:
         """Words for it, as far as it is known: "epoch 2 of 5, batch 20 of 78"."""
         if self.epoch is None:
-            return "training"
+            return ", ".join(filter(None, ["training", self.step, self._batch_text()]))
         # Between two epochs the next one is under way, though the log does not say so yet.
         number = min(max(self.epoch, self.finished) + 1, epochs or self.epoch + 1)
         text = f"epoch {number}" + (f" of {epochs}" if epochs else "")
-        if self.sums_up:
-            text += f", summing up batch {self.batch} of {self.batches}"
-        elif self.batch is not None and self.finished <= self.epoch:
-            text += f", batch {self.batch} of {self.batches}"
-        return text
+        learns = self.finished <= self.epoch
+        batch = self._batch_text() if self.step or learns else ""
+        return ", ".join(filter(None, [text, self.step, batch]))
+
+    def _batch_text(self) -> str:
+        if self.batch is None:
+            return ""
+        return f"batch {self.batch}" + (f" of {self.batches}" if self.batches else "")
 
 
 def _number(text: str | None) -> float | None:

@@ -51,6 +51,9 @@ ENVIRONMENT = {
     "IMAGE_SHAPE": "3,64,64",
     "ALGORITHM_IMAGE": "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1",
     "SAGEMAKER_ROLE_ARN": "arn:aws:iam::123456789012:role/tomodrop-sagemaker",
+    "KMS_KEY_ARN": "",
+    "SUBNET_IDS": "",
+    "SECURITY_GROUP_IDS": "",
     "TRAINING_INSTANCE_TYPE": "ml.g4dn.xlarge",
     "TRAINING_INSTANCE_COUNT": "1",
     "TRAINING_VOLUME_GB": "50",
@@ -70,6 +73,7 @@ ENVIRONMENT = {
     "METRIC_DEFINITIONS": "train:accuracy=Train-accuracy=([0-9.]+),"
     "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
+    "SPLIT_KEY": "tomodrop",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }
 CLASSES = ("non_covid", "covid")
@@ -251,7 +255,7 @@ def results(app: App) -> dict[str, dict[str, Any]]:
     """Every result that users see, by key."""
     bucket = app.settings.predictions_bucket
     found: dict[str, dict[str, Any]] = {}
-    for folder in ("predictions/", "rejected/"):
+    for folder in (keys.PREDICTIONS, keys.REJECTED, keys.REJECTED_LABELLED):
         for key in objects.keys_under(app.s3, bucket, folder):
             if key.endswith(".json"):
                 found[key] = json.loads(objects.read(app.s3, bucket, key))

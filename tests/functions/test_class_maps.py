@@ -33,7 +33,7 @@ def greys(picture: bytes | None) -> tuple[tuple[int, int], list[int]]:
     assert picture is not None
     with Image.open(io.BytesIO(picture)) as opened:
         assert (opened.format, opened.mode) == ("PNG", "L")
-        return opened.size, list(opened.get_flattened_data())
+        return opened.size, list(opened.tobytes())
 
 
 def test_a_slice_s_map_keeps_its_greys_and_what_they_mean() -> None:

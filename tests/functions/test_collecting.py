@@ -138,7 +138,7 @@ def test_maps_are_kept_beside_the_predictions_when_asked_for(stack: App) -> None
     }
     assert len(found["predictions/1.png.json"]["class_maps"]["maps"]) == 2
     with Image.open(io.BytesIO(objects.read(stack.s3, bucket, kept[1]))) as picture:
-        assert list(picture.get_flattened_data()) == [0, 1, 2, 255] * 2
+        assert list(picture.tobytes()) == [0, 1, 2, 255] * 2
     assert "class_maps" not in found["predictions/2.png.json"]
     (warning,) = found["predictions/2.png.json"]["warnings"]
     assert "no class-activation map" in warning

@@ -3,25 +3,19 @@
 import json
 import re
 from datetime import timedelta
-from itertools import combinations, pairwise
-from random import Random
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.functions.builders import backdate, lines_of, source
 from tomodrop import dataset, keys, objects
 from tomodrop.clients import App
-from tomodrop.dataset import Example, examples_of, split
-from tomodrop.errors import TrainingDataError
+from tomodrop.dataset import Example, examples_of
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, Label, write_lines
 
 CLASSES = ("non_covid", "covid")
-GROUPS = st.sampled_from([f"p{number:02d}" for number in range(12)])
-MEMBERS = st.lists(st.sets(GROUPS, min_size=2), min_size=2, max_size=3)
 
 
 def labelled(name: str, path: str, version: str = "v1", **values: Any) -> list[IndexLine]:
@@ -39,10 +33,6 @@ def examples(members: list[set[str]], per_group: int = 2) -> list[Example]:
         for group in sorted(groups)
         for number in range(per_group)
     ]
-
-
-def names(count: int) -> tuple[str, ...]:
-    return tuple(f"class-{number}" for number in range(count))
 
 
 def groups(half: list[Example]) -> set[str]:
@@ -118,91 +108,26 @@ def test_a_slice_that_was_made_again_is_as_its_later_line_says(stack: App) -> No
     assert shapes == [[3, 224, 224], [3, 64, 64]]
 
 
-# Halves
-
-
-@given(MEMBERS, st.floats(0.05, 0.5))
-def test_no_group_is_split_and_every_class_is_in_both_halves(
-    members: list[set[str]], share: float
-) -> None:
-    everything = examples(members)
-    try:
-        halves = split(everything, names(len(members)), share)
-    except TrainingDataError:
-        return
-    assert sorted(halves.train + halves.validation, key=str) == sorted(everything, key=str)
-    assert groups(halves.train).isdisjoint(groups(halves.validation))
-    for half in (halves.train, halves.validation):
-        assert {example.label for example in half} == set(range(len(members)))
-
-
-@given(st.lists(st.sets(GROUPS, min_size=2, max_size=5), min_size=2, max_size=2))
-def test_two_classes_that_can_be_halved_are_halved(members: list[set[str]]) -> None:
-    everything = sorted(set().union(*members))
-    possible = any(
-        all(set(held_out) & of_class and of_class - set(held_out) for of_class in members)
-        for size in range(1, len(everything))
-        for held_out in combinations(everything, size)
-    )
-    assert possible
-    halves = split(examples(members), CLASSES, 0.2)
-    assert groups(halves.train) | groups(halves.validation) == set(everything)
-
-
-@given(st.sets(GROUPS, min_size=2), st.floats(0.05, 0.5), st.randoms(use_true_random=False))
-def test_the_halves_do_not_depend_on_the_order(
-    members: set[str], share: float, random: Random
-) -> None:
-    everything = examples([members, members])
-    shuffled = list(everything)
-    random.shuffle(shuffled)
-    one, other = (split(each, CLASSES, share) for each in (everything, shuffled))
-    assert groups(one.validation) == groups(other.validation)
-
-
-def test_a_group_keeps_its_half_when_others_come_and_go() -> None:
-    everyone = {f"patient-{number}" for number in range(200)}
-    whole = split(examples([everyone, everyone]), CLASSES, 0.2)
-    for without in range(0, 200, 20):
-        some = {name for name in everyone if int(name.split("-")[1]) % 20 != without // 20}
-        halves = split(examples([some, some]), CLASSES, 0.2)
-        assert groups(halves.validation) == groups(whole.validation) & some
-
-
-def test_the_share_is_about_what_is_asked_for() -> None:
-    everyone = {f"patient-{number}" for number in range(1000)}
-    halves = split(examples([everyone, everyone]), CLASSES, 0.2)
-    assert 170 <= len(groups(halves.validation)) <= 230
-
-
-def test_halves_are_the_same_in_every_year() -> None:
-    halves = split(examples([{"p1", "p2", "p3", "p4"}, {"p1", "p5", "p6"}], 1), CLASSES, 0.2)
-    assert groups(halves.validation) == {"p1", "p5"}
-
-
-@pytest.mark.parametrize(
-    ("members", "fault"),
-    [
-        ([set(), set()], r"class 'non_covid' has 0 group\(s\)"),
-        ([{"p1", "p2"}, set()], r"class 'covid' has 0 group\(s\)"),
-        ([{"p1", "p2"}, {"p1"}], r"class 'covid' has 1 group\(s\).*labelled/covid/<group>/"),
-        ([{"p1"}, {"p1", "p2"}], r"class 'non_covid' has 1 group\(s\)"),
-    ],
-)
-def test_a_class_that_cannot_be_in_both_halves_is_refused(
-    members: list[set[str]], fault: str
-) -> None:
-    with pytest.raises(TrainingDataError, match=fault):
-        split(examples(members), CLASSES, 0.2)
-
-
-def test_classes_that_share_their_few_groups_crosswise_are_refused() -> None:
-    crosswise = [{"p1", "p2"}, {"p2", "p3"}, {"p1", "p3"}]
-    with pytest.raises(TrainingDataError, match="classes share too few groups; add groups"):
-        split(examples(crosswise), names(3), 0.2)
-
-
 # Figures and manifests
+
+
+def test_a_group_s_slices_go_where_the_group_goes() -> None:
+    some = examples([{"p1", "p2"}, {"p1", "p3"}])
+    assert dataset.groups_by_class(some, (*CLASSES, "empty")) == [{"p1", "p2"}, {"p1", "p3"}, set()]
+    halved = dataset.split(some, {"p1": "validation", "p2": "train", "p3": "train"})
+    assert groups(halved.validation) == {"p1"}
+    assert groups(halved.train) == {"p2", "p3"}
+    assert sorted(halved.train + halved.validation, key=str) == sorted(some, key=str)
+
+
+def test_a_held_out_line_is_exact_and_names_no_group() -> None:
+    some = [Example("0a-00000", 1, "Doe^Jane"), Example("0b-00000", 0, "p1")]
+    assert dataset.held_out_lines(some, "tomodrop") == (
+        b'{"slice_id": "0a-00000", "label": 1, "group": "c7772811bb0b97b9"}\n'
+        b'{"slice_id": "0b-00000", "label": 0, "group": "9ba693f79976cdf7"}\n'
+    )
+    assert b"9ba693f79976cdf7" not in dataset.held_out_lines(some, "a secret")
+    assert dataset.held_out_lines([], "tomodrop") == b""
 
 
 def test_counts_name_every_class() -> None:
@@ -227,20 +152,20 @@ def test_the_digest_is_of_the_set_and_not_of_its_order() -> None:
 
 def test_a_manifest_line_is_exact() -> None:
     examples = [Example("0a-00000", 1, "p1")]
-    assert dataset.manifest(examples, "work", "seed", with_groups=False) == (
+    assert dataset.manifest(examples, "work", "seed", groups_key=None) == (
         b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1"}\n'
     )
-    assert dataset.manifest(examples, "work", "seed", with_groups=True) == (
+    assert dataset.manifest(examples, "work", "seed", groups_key="tomodrop") == (
         b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1", '
         b'"group": "9ba693f79976cdf7"}\n'
     )
-    assert dataset.manifest([], "work", "seed", with_groups=False) == b""
+    assert dataset.manifest([], "work", "seed", groups_key=None) == b""
 
 
 def test_a_manifest_tells_groups_apart_and_does_not_name_them() -> None:
     patients = [{"Doe^Jane", "Roe^Richard"}, {"Doe^Jane", "Müller^Ute"}]
     some = examples(patients, per_group=3)
-    body = dataset.manifest(some, "work", "seed", with_groups=True)
+    body = dataset.manifest(some, "work", "seed", groups_key="tomodrop")
     lines = [json.loads(line) for line in body.splitlines()]
     by_slice = {example.slice_id: example.group for example in some}
     codes = {
@@ -253,9 +178,9 @@ def test_a_manifest_tells_groups_apart_and_does_not_name_them() -> None:
 
 def test_a_manifest_is_shuffled_and_reproducible() -> None:
     some = examples([{"p1", "p2"}, {"p3", "p4"}], per_group=20)
-    body = dataset.manifest(some, "work", "job/train", with_groups=False)
-    assert body == dataset.manifest(some, "work", "job/train", with_groups=False)
-    assert body != dataset.manifest(some, "work", "job/validation", with_groups=False)
+    body = dataset.manifest(some, "work", "job/train", groups_key=None)
+    assert body == dataset.manifest(some, "work", "job/train", groups_key=None)
+    assert body != dataset.manifest(some, "work", "job/validation", groups_key=None)
     labels = [json.loads(line)["class"] for line in body.splitlines()]
     assert sorted(labels) == ["0"] * 40 + ["1"] * 40
     changes = sum(one != other for one, other in pairwise(labels))
@@ -266,6 +191,6 @@ def test_a_manifest_is_shuffled_and_reproducible() -> None:
 def test_a_shuffled_manifest_is_the_same_on_every_machine() -> None:
     some = [Example(f"s{number}", number % 2, "p") for number in range(5)]
     seed = "tomodrop-train-20261122T030000Z/train"
-    body = dataset.manifest(some, "work", seed, with_groups=False)
+    body = dataset.manifest(some, "work", seed, groups_key=None)
     order = [json.loads(line)["source-ref"][-5] for line in body.splitlines()]
     assert "".join(order) == "32401"

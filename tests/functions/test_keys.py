@@ -58,10 +58,11 @@ def test_a_job_that_is_not_ours_is_refused(name: str) -> None:
         ("incoming/a/b c+肺.png", "predictions/a/b c+肺.png.json", "rejected/a/b c+肺.png.json"),
         ("incoming/a", "predictions/a.json", "rejected/a.json"),
         (
-            "labelled/covid/p1/c.png",
+            "incoming/labelled/covid/p1/c.png",
             "predictions/labelled/covid/p1/c.png.json",
             "rejected/labelled/covid/p1/c.png.json",
         ),
+        ("incoming/incoming/a", "predictions/incoming/a.json", "rejected/incoming/a.json"),
     ],
 )
 def test_results_mirror_the_path_of_the_upload(
@@ -69,6 +70,25 @@ def test_results_mirror_the_path_of_the_upload(
 ) -> None:
     assert keys.prediction_key(upload) == prediction
     assert keys.rejection_key(upload) == rejection
+
+
+def test_labelled_uploads_are_rejected_in_a_folder_of_their_own() -> None:
+    assert keys.rejection_key("labelled/covid/p1/c.png") == "rejected-labelled/covid/p1/c.png.json"
+    twin = keys.rejection_key("incoming/labelled/covid/p1/c.png")
+    assert twin != keys.rejection_key("labelled/covid/p1/c.png")
+
+
+@pytest.mark.parametrize(
+    ("key", "size_bytes", "is_one"),
+    [
+        ("incoming/", 0, True),
+        ("labelled/covid/", 0, True),
+        ("incoming/a/", 1, False),
+        ("incoming/a", 0, False),
+    ],
+)
+def test_what_only_stands_for_a_folder(key: str, size_bytes: int, is_one: bool) -> None:
+    assert keys.is_folder_marker(key, size_bytes) is is_one
 
 
 @pytest.mark.parametrize("letter", ["a", "ü", "肺", "🫁"])
@@ -88,10 +108,17 @@ def test_the_longest_keys_have_results_of_their_own(letter: str, folder: str) ->
 
 
 def test_a_key_is_cut_only_where_it_must_be() -> None:
-    fits = "incoming/" + "a" * (1024 - len("predictions/.json"))
+    fits = "incoming/" + "a" * (1024 - len("rejected-labelled/.json"))
     assert keys.prediction_key(fits) == f"predictions/{fits[9:]}.json"
-    assert len(keys.prediction_key(fits)) == 1024
+    assert keys.rejection_key(fits) == f"rejected/{fits[9:]}.json"
     assert re.search(r"~[0-9a-f]{16}\.json$", keys.prediction_key(fits + "a"))
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=200, max_size=400))
+def test_what_is_certain_of_a_name_stands_in_it(text: str) -> None:
+    path = (text * 6).encode()[:1015].decode(errors="ignore")
+    certain = path.encode()[: keys.CERTAIN_NAME_BYTES]
+    assert keys.result_name(f"incoming/{path}").encode().startswith(certain)
 
 
 @given(TEXT, TEXT)

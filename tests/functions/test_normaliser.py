@@ -81,6 +81,7 @@ def test_how_it_came_about_is_told() -> None:
         "width_px": 96,
         "height_px": 80,
         "window": "as displayed in the picture",
+        "alpha": "opaque",
         "normaliser": NORMALISER,
         "image_shape": [3, 64, 64],
     }

@@ -55,6 +55,28 @@ def interrupted(
     return before_call(call, other, stack.s3)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_labelled_upload_and_an_incoming_one_never_share_a_result(
+    stack: App, together: bool
+) -> None:
+    """Their keys differ in `incoming/` only, and the labelled one is the newer."""
+    of_labelled = source("labelled/covid/p1/a.png", version_id="v2", sequencer="0061")
+    bucket = stack.settings.predictions_bucket
+    publish(stack.s3, bucket, source("incoming/labelled/covid/p1/a.png"), prediction_of(OLD))
+    publish(stack.s3, bucket, source("incoming/covid/p1/a.png"), prediction_of(OLD))
+    if together:
+        with ThreadPoolExecutor(2) as pool:
+            rejection = Outcome(of_labelled, rejection_of(of_labelled))
+            publish_all(stack.s3, bucket, pool, [rejection])
+    else:
+        assert publish(stack.s3, bucket, of_labelled, rejection_of(of_labelled))
+    assert sorted(results(stack)) == [
+        "predictions/covid/p1/a.png.json",
+        "predictions/labelled/covid/p1/a.png.json",
+        "rejected-labelled/covid/p1/a.png.json",
+    ]
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_result_lies_where_its_status_says(stack: App, status: str) -> None:
     assert writer(stack, OLD, status)()

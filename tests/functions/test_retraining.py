@@ -15,6 +15,7 @@ from tests.functions.interference import Crash, losing_reply, refusing
 from tests.functions.test_training_request import OUR_IMAGE, WHOLE
 from tomodrop import dataset, keys, objects
 from tomodrop.clients import App
+from tomodrop.halves import group_code, read_kept
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import write_live_model
 from tomodrop.retraining import retrain
@@ -99,7 +100,7 @@ def test_a_training_is_on_record(stack: App) -> None:
     retrain(stack, TIME)
     examples = dataset.read_examples(stack)
     digest = dataset.digest(examples)
-    halves = dataset.split(examples, ("non_covid", "covid"), 0.2)
+    halves = dataset.split(examples, read_kept(stack)[0])
     record = json.loads(written(stack, "job.json"))
     assert record == {
         "training_job": JOB,
@@ -123,6 +124,50 @@ def test_a_training_is_on_record(stack: App) -> None:
         },
         "groups": {"train": 2, "validation": 1},
     }
+
+
+@pytest.mark.parametrize("image", [ENVIRONMENT["ALGORITHM_IMAGE"], OUR_IMAGE])
+def test_the_held_out_slices_are_named_whatever_the_algorithm(
+    stack: App, change: Callable[..., App], image: str
+) -> None:
+    label_enough(stack)
+    retrain(change(algorithm_image=image), TIME)
+    lines = [json.loads(line) for line in written(stack, "held_out.jsonl").splitlines()]
+    (group,) = (group for group, half in read_kept(stack)[0].items() if half == "validation")
+    expected = [
+        {
+            "slice_id": example.slice_id,
+            "label": example.label,
+            "group": group_code(group, "tomodrop"),
+        }
+        for example in dataset.read_examples(stack)
+        if example.group == group
+    ]
+    assert lines == expected
+    assert len(lines) == 4
+
+
+def test_a_group_keeps_its_half_whatever_changes(stack: App, change: Callable[..., App]) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    first, parts = read_kept(stack)
+    assert parts == 1
+    label(stack, *(f"covid/new{number}/a" for number in range(9)))
+    changed = change(
+        validation_share=0.5, split_key="another", class_names=("covid", "non_covid", "flu")
+    )
+    label(stack, "flu/p1/a", "flu/p2/a", "flu/p3/a")
+    assert retrain(changed, TIME.replace(day=29)) is not None
+    later, parts = read_kept(stack)
+    assert parts == 2
+    assert {group: later[group] for group in first} == first
+    assert set(later) == {*first, *(f"new{number}" for number in range(9))}
+
+
+def test_what_cannot_be_halved_is_said_and_nothing_is_kept(stack: App) -> None:
+    label(stack, "covid/p1/a", "covid/p2/a", "non_covid/p1/a")
+    assert retrain(stack, TIME) is None
+    assert read_kept(stack) == ({}, 0)
 
 
 @pytest.mark.parametrize(

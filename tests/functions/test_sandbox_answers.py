@@ -114,6 +114,10 @@ BAD = {
     "warnings are text": answer(warnings="one"),
     "warning too long": answer(warnings=["x" * 2001]),
     "lung as number": answer(has_lung=1),
+    "pixels of another kind": answer(pixels={"mean": 1.0}),
+    "pixels out of bounds": answer(
+        pixels={"mean": 300.0, "spread": 1.0, "lit_share": 0.5, "sha256": "ab" * 32}
+    ),
     "code with blanks": rejecting(code="no code"),
     "code too long": rejecting(code="a" * 50),
     "message too long": rejecting(message="x" * 2001),

@@ -154,5 +154,7 @@ def test_all_faults_are_reported_together() -> None:
 def test_maps_are_kept_of_verbose_answers_only() -> None:
     asked = ENVIRONMENT | {"KEEP_CLASS_MAPS": "true"}
     assert Settings.from_environment(asked | {"ANSWER_DETAIL": "verbose"}).keep_class_maps
-    with pytest.raises(SettingsError, match=r"wrong: .*KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose"):
+    with pytest.raises(
+        SettingsError, match=r"wrong: .*KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose"
+    ):
         Settings.from_environment(asked)

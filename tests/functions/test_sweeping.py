@@ -190,6 +190,13 @@ def test_a_head_that_is_refused_is_an_error(stack: App) -> None:
         sweep(stack, now())
 
 
+@pytest.mark.parametrize("key", ["incoming/", "incoming/a/", "labelled/covid/"])
+def test_what_only_stands_for_a_folder_is_no_upload(stack: App, key: str) -> None:
+    stack.s3.put_object(Bucket=stack.settings.uploads_bucket, Key=key, Body=b"")
+    backdate(stack.settings.uploads_bucket, key, 3 * HOUR)
+    assert sweep(stack, now()) == NOTHING
+
+
 def test_objects_outside_the_two_folders_are_none_of_ours(stack: App) -> None:
     put(stack, "notes.txt")
     assert sweep(stack, now()) == NOTHING
@@ -222,8 +229,8 @@ def test_a_labelled_upload_that_was_taken_in_stays(stack: App) -> None:
 def test_a_labelled_upload_that_was_rejected_stays(stack: App) -> None:
     take_in(put(stack, "labelled/influenza/p1/a.png"), put(stack, "labelled/b.png"))
     assert sorted(results(stack)) == [
-        "rejected/labelled/b.png.json",
-        "rejected/labelled/influenza/p1/a.png.json",
+        "rejected-labelled/b.png.json",
+        "rejected-labelled/influenza/p1/a.png.json",
     ]
     assert sweep(stack, now()) == NOTHING
 

@@ -77,6 +77,8 @@ WHOLE: dict[str, Any] = {
         "InstanceCount": 1,
         "VolumeSizeInGB": 50,
     },
+    "EnableNetworkIsolation": True,
+    "EnableInterContainerTrafficEncryption": False,
     "StoppingCondition": {"MaxRuntimeInSeconds": 86_400},
     "Environment": {
         "TOMODROP_CLASSES": '["non_covid", "covid"]',

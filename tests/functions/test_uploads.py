@@ -167,6 +167,18 @@ def test_what_cannot_be_classified_is_rejected(
     assert objects.keys_under(stack.s3, stack.settings.work_bucket, "") == []
 
 
+@pytest.mark.parametrize("key", ["incoming/", "incoming/a/", "labelled/covid/"])
+def test_what_only_stands_for_a_folder_is_ignored(stack: App, key: str) -> None:
+    assert take_in(stack, put(stack, key, b"")) == ["ignored"]
+    assert results(stack) == {}
+    assert objects.keys_under(stack.s3, stack.settings.work_bucket, "") == []
+
+
+def test_a_file_that_is_named_like_a_folder_is_an_upload(stack: App) -> None:
+    assert take_in(stack, put(stack, "incoming/a/", b"no picture")) == ["rejected"]
+    assert list(results(stack)) == ["rejected/a/.json"]
+
+
 def test_what_is_too_large_is_not_read(stack: App, change: Callable[..., App]) -> None:
     small = change(max_upload_mb=1)
     event = put(stack, "incoming/a.png", bytes(1024 * 1024 + 1))

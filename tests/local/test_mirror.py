@@ -51,7 +51,7 @@ def test_every_object_lies_under_its_key(s3: Any, out: Path) -> None:
     bodies = {
         "predictions/a/肺 +%20.png.json": result(),
         "rejected/b.png.json": result(status="rejected"),
-        "rejected/labelled/covid/p/x.png.json": result(status="rejected"),
+        "rejected-labelled/covid/p/x.png.json": result(status="rejected"),
         "reports/b/j/contact-sheet.png": b"png",
         "models/j/metrics.jsonl": b"{}\n",
     }

@@ -94,7 +94,7 @@ def test_predictions_and_rejections_are_both_answers() -> None:
         "predictions/a.png.json": answer(),
         "rejected/b/c.png.json": answer(status="rejected"),
         "predictions/open.png.json": answer("v1"),
-        "rejected/labelled/covid/p/x.png.json": answer(status="rejected"),
+        "rejected-labelled/covid/p/x.png.json": answer(status="rejected"),
     }
     assert LOOKUP.answered(uploads, answers) == {
         "incoming/a.png": answers["predictions/a.png.json"],

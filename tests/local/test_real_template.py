@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import Cloud
+from local.cloud import ACCOUNT, Cloud
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 
@@ -51,7 +51,8 @@ def test_buckets_are_versioned_and_closed(real: Cloud) -> None:
 def test_there_is_nothing_beside_the_stacks_own_buckets(real: Cloud) -> None:
     listed = {bucket["Name"] for bucket in real.client("s3").list_buckets()["Buckets"]}
     assert listed == {
-        real.outputs[name] for name in ("UploadsBucket", "WorkBucket", "PredictionsBucket")
+        *(real.outputs[name] for name in ("UploadsBucket", "WorkBucket", "PredictionsBucket")),
+        f"tomodrop-access-logs-{ACCOUNT}",
     }
 
 
@@ -63,3 +64,10 @@ def test_schedules_stand_as_the_parameters_say(real: Cloud) -> None:
         "tomodrop-retrain": "DISABLED",
         "tomodrop-sweep": "ENABLED",
     }
+
+
+def test_notices_have_a_topic_with_its_policy_and_no_subscriber(real: Cloud) -> None:
+    sns, topic = real.client("sns"), real.outputs["NoticesTopic"]
+    policy = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    assert "cloudwatch.amazonaws.com" in policy
+    assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []

@@ -30,8 +30,19 @@ ARN_FORMS = {
     "AWS::IAM::ManagedPolicy": "arn:{partition}:iam::{account}:policy/{name}",
     "AWS::Lambda::Function": "arn:{partition}:lambda:{region}:{account}:function:{name}",
     "AWS::Events::Rule": "arn:{partition}:events:{region}:{account}:rule/{name}",
+    "AWS::SNS::Topic": "arn:{partition}:sns:{region}:{account}:{name}",
 }
-NAME_PROPERTIES = ("BucketName", "FunctionName", "LogGroupName", "Name", "QueueName", "RoleName")
+# Of these Ref gives the ARN.
+REF_IS_ARN = ("AWS::IAM::ManagedPolicy", "AWS::SNS::Topic")
+NAME_PROPERTIES = (
+    "AlarmName",
+    "BucketName",
+    "FunctionName",
+    "LogGroupName",
+    "Name",
+    "QueueName",
+    "RoleName",
+)
 
 
 @cache
@@ -118,25 +129,21 @@ class _Resolver:
                 return self._attribute(*argument)
             case "Fn::Sub":
                 return self._sub(argument)
-            case "Fn::If":
-                condition, yes, no = argument
-                return self.resolve(yes if self._holds(condition) else no)
             case "Fn::FindInMap":
                 mapping, first, second = (str(self.resolve(part)) for part in argument)
                 return self._body["Mappings"][mapping][first][second]
             case "Fn::Join":
                 glue, parts = argument
                 return glue.join(str(self.resolve(part)) for part in parts)
+            case "Fn::Split":
+                glue, text = argument
+                return self.resolve(text).split(glue)
         raise NotImplementedError(name)
-
-    def _holds(self, condition: str) -> bool:
-        left, right = self._body["Conditions"][condition]["Fn::Equals"]
-        return bool(self.resolve(left) == self.resolve(right))
 
     def _ref(self, name: str) -> str:
         if name in self._known:
             return self._known[name]
-        if self._body["Resources"][name]["Type"] == "AWS::IAM::ManagedPolicy":
+        if self._body["Resources"][name]["Type"] in REF_IS_ARN:
             return self._attribute(name, "Arn")
         return self._name(name)
 
@@ -146,6 +153,8 @@ class _Resolver:
         return str(self.resolve(properties[named])) if named else logical_id
 
     def _attribute(self, logical_id: str, attribute: str) -> str:
+        if attribute == "QueueName":
+            return self._name(logical_id)
         if attribute == "QueueUrl":
             return f"https://sqs/{ACCOUNT}/{self._name(logical_id)}"
         assert attribute == "Arn", attribute

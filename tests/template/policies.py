@@ -55,10 +55,18 @@ def _covers(patterns: Any, value: str) -> bool:
 
 
 def _holds(conditions: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
-    for operator, wanted in conditions.items():
+    return all(
+        _met(operator, wanted, context.get(key.replace(":", "_")))
+        for operator, keys in conditions.items()
+        for key, wanted in keys.items()
+    )
+
+
+def _met(operator: str, wanted: Any, value: str | None) -> bool:
+    if operator == "Null":
+        return wanted is (value is None)
+    if operator == "Bool":
+        wanted = str(wanted).lower()
+    else:
         assert operator in {"StringEquals", "StringLike"}, operator
-        for key, patterns in wanted.items():
-            value = context.get(key.replace(":", "_"))
-            if value is None or not _covers(patterns, value):
-                return False
-    return True
+    return value is not None and _covers(wanted, value)

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from tests.template.deployed import ACCOUNT, Deployed, deploy, source
+from tests.template.policies import as_list
 
-BUCKETS = ("UploadsBucket", "WorkBucket", "PredictionsBucket")
+DATA_BUCKETS = ("UploadsBucket", "WorkBucket", "PredictionsBucket")
+BUCKETS = (*DATA_BUCKETS, "AccessLogsBucket")
 QUEUES = ("IntakeQueue", "IntakeDeadLetterQueue", "EventDeadLetterQueue")
 
 
@@ -33,8 +35,13 @@ def test_a_bucket_is_private_versioned_and_encrypted(stack: Deployed, bucket: st
 def test_a_bucket_answers_over_tls_only(stack: Deployed, bucket: str) -> None:
     policy = stack.properties(f"{bucket}Policy")
     name = stack.properties(bucket)["BucketName"]
-    [statement] = policy["PolicyDocument"]["Statement"]
+    [statement] = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Sid"] == "OnlyEncryptedConnections"
+    ]
     assert policy["Bucket"] == name
+    assert statement["Action"] == "s3:*"
     assert statement["Effect"] == "Deny"
     assert statement["Principal"] == "*"
     assert statement["Resource"] == [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]
@@ -51,14 +58,68 @@ def test_a_bucket_outlives_the_stack_and_forgets_old_versions(stack: Deployed, b
     assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
 
 
-def test_only_batches_expire(stack: Deployed) -> None:
+def test_only_batches_and_access_logs_expire(stack: Deployed) -> None:
     expiring = [
         (bucket, rule.get("Prefix"), rule["ExpirationInDays"])
         for bucket in BUCKETS
         for rule in stack.properties(bucket)["LifecycleConfiguration"]["Rules"]
         if "ExpirationInDays" in rule
     ]
-    assert expiring == [("WorkBucket", "batches/", "14")]
+    assert expiring == [("WorkBucket", "batches/", "14"), ("AccessLogsBucket", None, "30")]
+
+
+@pytest.mark.parametrize("bucket", DATA_BUCKETS)
+def test_who_asked_a_bucket_for_what_is_logged(stack: Deployed, bucket: str) -> None:
+    name = stack.properties(bucket)["BucketName"]
+    logging = stack.properties(bucket)["LoggingConfiguration"]
+    assert logging["DestinationBucketName"] == f"tomodrop-access-logs-{ACCOUNT}"
+    [allowed] = [
+        statement
+        for statement in stack.properties("AccessLogsBucketPolicy")["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert allowed["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+    assert f"arn:aws:s3:::{name}" in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert len(allowed["Condition"]["ArnEquals"]["aws:SourceArn"]) == len(DATA_BUCKETS)
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+@pytest.mark.parametrize(
+    ("bucket", "guarded", "writers"),
+    [
+        (
+            "WorkBucket",
+            ["batches/*", "dataset/*", "training/*/output/*"],
+            {"Intake", "Dispatch", "Collect", "Retrain", "Promote", "Sweep", "SageMaker"},
+        ),
+        (
+            "PredictionsBucket",
+            ["*"],
+            {"Intake", "Dispatch", "Collect", "Retrain", "Promote", "Sweep"},
+        ),
+    ],
+)
+def test_slices_models_and_results_are_written_by_the_stack_only(
+    stack: Deployed, bucket: str, guarded: list[str], writers: set[str]
+) -> None:
+    [statement] = [
+        statement
+        for statement in stack.properties(f"{bucket}Policy")["PolicyDocument"]["Statement"]
+        if statement["Sid"] == "OnlyTheStackWrites"
+    ]
+    arn = f"arn:aws:s3:::{stack.properties(bucket)['BucketName']}"
+    assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+    assert statement["Action"] == "s3:PutObject"
+    assert as_list(statement["Resource"]) == [f"{arn}/{prefix}" for prefix in guarded]
+    assert set(statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]) == {
+        f"arn:aws:iam::{ACCOUNT}:role/tomodrop-{name}Role-{suffix}"
+        for name, suffix in role_suffixes(stack, writers)
+    }
+
+
+def role_suffixes(stack: Deployed, names: set[str]) -> list[tuple[str, str]]:
+    """A role without a name of its own has the one that its stack composes."""
+    return [(name, stack.properties(f"{name}Role")["RoleName"].rsplit("-", 1)[1]) for name in names]
 
 
 # ---- queues and the way of events
@@ -95,8 +156,29 @@ def test_only_the_uploads_bucket_may_announce(stack: Deployed) -> None:
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_a_queue_is_encrypted(stack: Deployed, queue: str) -> None:
+def test_a_queue_is_encrypted_and_answers_over_tls_only(stack: Deployed, queue: str) -> None:
     assert stack.properties(queue)["SqsManagedSseEnabled"] is True
+    assert "KmsMasterKeyId" not in stack.properties(queue)
+    [statement] = [
+        statement
+        for policy in stack.of_type("AWS::SQS::QueuePolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Resource"].endswith(f":{stack.properties(queue)['QueueName']}")
+    ]
+    assert (statement["Principal"], statement["Action"]) == ("*", "sqs:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+@pytest.mark.parametrize("policy", ["IntakeQueue", "IntakeDeadLetterQueue", "DeadLetterQueues"])
+def test_a_queues_policy_speaks_of_its_queue(stack: Deployed, policy: str) -> None:
+    properties = stack.properties(f"{policy}Policy")
+    [url] = properties["Queues"]
+    names = {
+        statement["Resource"].rsplit(":", 1)[1]
+        for statement in properties["PolicyDocument"]["Statement"]
+    }
+    assert names == {url.rsplit("/", 1)[-1]}
 
 
 def test_a_message_stays_hidden_for_six_time_outs_and_the_longest_window() -> None:
@@ -208,3 +290,25 @@ def test_the_batch_table_finds_pending_batches_and_forgets_old_ones(stack: Deplo
 def test_no_model_is_live_at_first(stack: Deployed) -> None:
     assert stack.properties("LiveModel")["Value"] == "none"
     assert stack.properties("LiveModel")["Name"] == stack.outputs["LiveModelParameter"]
+
+
+# ---- notices
+
+
+def test_this_accounts_alarms_may_publish_and_only_over_tls(stack: Deployed) -> None:
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:Notices"
+    allow, deny = stack.properties("NoticesPolicy")["PolicyDocument"]["Statement"]
+    assert stack.properties("NoticesPolicy")["Topics"] == [topic]
+    assert allow["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert (deny["Effect"], deny["Action"], deny["Resource"]) == ("Deny", "sns:Publish", topic)
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": False}}
+
+
+def test_an_address_is_subscribed_only_if_one_is_given() -> None:
+    email = deploy(NoticeEmail="ward@example.org").properties("NoticesByEmail")
+    assert (email["Protocol"], email["Endpoint"]) == ("email", "ward@example.org")
+    assert source()["Resources"]["NoticesByEmail"]["Condition"] == "HasNoticeEmail"
+    assert source()["Conditions"]["HasNoticeEmail"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "NoticeEmail"}, ""]}]
+    }

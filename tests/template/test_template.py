@@ -174,6 +174,9 @@ def test_a_parameter_is_described_bounded_and_in_a_group(name: str) -> None:
         ("ExtraHyperparameters", "views=1,2"),
         ("StartingModelKey", "s3://elsewhere/model.tar.gz"),
         ("StartingModelKey", "batches/1/model.tar.gz"),
+        ("SplitKey", ""),
+        ("SplitKey", "two words"),
+        ("SplitKey", "k" * 65),
         ("LogRetentionDays", "31"),
     ],
 )
@@ -197,6 +200,7 @@ def test_a_value_out_of_bounds_is_refused_by_name(name: str, value: str) -> None
         ("TrainingInstanceType", "ml.p4d.24xlarge"),
         ("ExtraHyperparameters", "trainable_stages=1,augmentation=ct"),
         ("StartingModelKey", "training/weights/model.tar.gz"),
+        ("SplitKey", "s3cret!#$"),
     ],
 )
 def test_a_value_within_bounds_is_taken(name: str, value: str) -> None:

@@ -142,6 +142,7 @@ class _Export:
 
 def convert(folder: Path, image_shape: tuple[int, int, int]) -> Any:
     """Return the model in ``folder`` as OpenVINO's, for one image; see :class:`ServedNetwork`."""
+    LOGGER.info("Export, converting the network")
     channels, height, width = image_shape
     one = torch.zeros(1, height, width, channels, dtype=torch.uint8)
     network = ServedNetwork(*load_classifier(folder)).eval()
@@ -161,7 +162,8 @@ def quantise(network: Any, images: Levels, stop: threading.Event, *, careful: bo
     """
     load_openvino()  # before NNCF, which would send an event as well
     # Whoever waits for the job sees by these lines that it is not stuck.
-    progress = Progress("Export, whole numbers", len(images), 1)
+    LOGGER.info("Export, fitting int8")
+    progress = Progress("Export, fitting int8", len(images), 1)
 
     def give(image: Levels) -> Levels:
         _check_stop(stop)
@@ -194,8 +196,8 @@ def measure(graph: Path, precision: str, slices: Slices, stop: threading.Event) 
     """
     engine = OpenvinoEngine(graph, precision, count_cores())
     engine.run(slices.images[:1])
-    progress = Progress(f"Export, {precision}", len(slices.images), _CHUNK)
     parts = []
+    progress = Progress(f"Export, measuring {precision}", len(slices.images), _CHUNK)
     started = time.perf_counter()
     for start in range(0, len(slices.images), _CHUNK):
         _check_stop(stop)

@@ -76,9 +76,10 @@ def volume_of(frames: Sequence[Frame], left_out: tuple[str, ...], limits: Limits
     ordered, rendered = [one.frame for one in made], [one.rendered for one in made]
     warnings = [text for one in made for text in one.scale.warnings]
     warnings += _geometry_warnings(ordered, is_ordered=is_ordered)
+    processing = _processing(ordered) | {"window": made[0].scale.described(limits)}
     if any(is_lossy(frame.dataset, syntax_of(frame.dataset)) for frame in ordered):
         warnings.append(LOSSY)
-    processing = _processing(ordered) | {"window": made[0].scale.described(limits)}
+        processing["lossy"] = True
     return Volume(
         planes=tuple(planes_of(rendered, [frame.geometry.position_mm for frame in ordered])),
         processing=processing,

@@ -45,7 +45,7 @@ def volume_of(
     warnings = [text for picture in pictures for text in check_colour(picture.colour)]
     rendered = [render(page, scale, limits) for page in pages]
     height, width = pages[0].shape
-    processing = {
+    processing: dict[str, Any] = {
         "format": first.format,
         "mode": first.mode,
         "bits": first.bits,
@@ -56,6 +56,9 @@ def volume_of(
     warnings += [*scale.warnings, *_content(scale, rendered)]
     if any(picture.is_lossy for picture in pictures):
         warnings.append(LOSSY)
+        processing["lossy"] = True
+    if first.alpha:
+        processing["alpha"] = first.alpha
     return Volume(
         planes=tuple(planes_of(rendered, [None] * len(rendered))),
         processing=processing,

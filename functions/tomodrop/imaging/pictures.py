@@ -50,7 +50,8 @@ _FEW_GREYS = 16
 class Picture:
     """A decoded picture: `pages` are (height, width), 8-bit greys where `bits` is 8.
 
-    `left_out` names the pages that are none of its slices.
+    `left_out` names the pages that are none of its slices. `alpha`: "" without that channel, else
+    whether any pixel is "transparent" or all are "opaque".
     """
 
     pages: tuple[NDArray[Any], ...]
@@ -60,6 +61,7 @@ class Picture:
     is_lossy: bool
     colour: Colour
     left_out: tuple[str, ...] = ()
+    alpha: str = ""
 
 
 def decode(body: bytes, limits: Limits | None = None) -> Picture:
@@ -119,6 +121,7 @@ def _decode(body: bytes, kind: str, limits: Limits) -> Picture:
         is_lossy=_is_lossy(image, body),
         colour=colour,
         left_out=tuple(left_out),
+        alpha=_alpha(image),
     )
 
 
@@ -158,6 +161,14 @@ def _grey(image: ImageFile.ImageFile) -> tuple[Image.Image, Colour]:
     rgb = opaque.convert("RGB")
     colour = Colour() if image.mode in _GREY_MODES else colour_of(rgb)
     return _upright(image, rgb.convert("L")), colour
+
+
+def _alpha(image: ImageFile.ImageFile) -> str:
+    """What the alpha channel of the last page says."""
+    if not image.has_transparency_data:
+        return ""
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return "opaque" if lowest == 255 else "transparent"
 
 
 def _upright(image: ImageFile.ImageFile, grey: Image.Image) -> Image.Image:

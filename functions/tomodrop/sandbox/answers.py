@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normalised import NormalisedSlice
+from tomodrop.pixels import Pixels
 from tomodrop.sandbox.pngs import is_plain_png
 
 _LENGTH = struct.Struct(">Q")
@@ -47,6 +48,7 @@ class _Slice(_Checked):
     index: int = Field(ge=0)
     position_mm: float | None
     has_lung: bool
+    pixels: Pixels | None = None
 
 
 class _Slices(_Checked):
@@ -81,6 +83,7 @@ def of_slices(slices: Iterable[NormalisedSlice]) -> bytes:
             "index": one.index,
             "position_mm": one.position_mm,
             "has_lung": one.has_lung,
+            "pixels": one.pixels and one.pixels.model_dump(),
         }
         for one in made
     ]
@@ -153,6 +156,6 @@ def _with_pictures(
         place += one.png_bytes
         if not is_plain_png(png, image_shape):
             raise BadAnswer("a picture is no plain PNG of the shape that was asked for")
-        values = one.model_dump(exclude={"png_bytes"})
-        slices.append(NormalisedSlice(png=png, **values))
+        values = one.model_dump(exclude={"png_bytes", "pixels"})
+        slices.append(NormalisedSlice(png=png, pixels=one.pixels, **values))
     return slices

@@ -24,8 +24,8 @@ ATTRIBUTES = ("source-ref", "class")
 def test_the_retrain_step_s_manifest_is_read_with_and_without_groups() -> None:
     examples = [Example("0a-00000", 1, "Doe^Jane")]
     image = Address("work", "dataset/slices/0a-00000.png")
-    for groups in (False, True):
-        text = dataset.manifest(examples, "work", "seed", with_groups=groups).decode()
+    for key in (None, "tomodrop"):
+        text = dataset.manifest(examples, "work", "seed", groups_key=key).decode()
         assert parse_augmented_manifest(text, ATTRIBUTES) == [(image, b"1")]
     [(*_, group)] = parse_augmented_manifest(text, (*ATTRIBUTES, dataset.GROUP))
     assert isinstance(group, bytes)

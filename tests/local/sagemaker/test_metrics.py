@@ -45,12 +45,22 @@ def test_metrics_come_in_the_order_of_their_definitions() -> None:
         (["Epoch[1] Validation-accuracy=0.5", "Epoch[2] Batch [1] of [9]"], "epoch 3 of 5", 2),
         (
             ["Epoch[4] Validation-accuracy=0.5", "Typicality, train Batch [3] of [40]"],
-            "epoch 5 of 5, summing up batch 3 of 40",
+            "epoch 5 of 5, typicality, train, batch 3 of 40",
             5,
         ),
         (
-            ["Epoch[4] Validation-accuracy=0.5", "Export, whole numbers Batch [7] of [300]"],
-            "epoch 5 of 5, summing up batch 7 of 300",
+            ["Epoch[4] Batch [9] of [9]", "Epoch[4] Validation Batch [2]\tSpeed: 3.72"],
+            "epoch 5 of 5, validation, batch 2",
+            0,
+        ),
+        (
+            ["Epoch[4] Validation-accuracy=0.5", "Export, fitting int8"],
+            "epoch 5 of 5, export, fitting int8",
+            5,
+        ),
+        (
+            ["Export, fitting int8 Batch [2] of [9]", "Epoch[4] Validation-accuracy=0.5"],
+            "epoch 5 of 5",
             5,
         ),
         (
