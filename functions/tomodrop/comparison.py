@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from tomodrop import keys
 from tomodrop.clients import App
 from tomodrop.listings import Stored, Upload, list_objects, list_uploads
-from tomodrop.merge_join import ByName, Row, join
+from tomodrop.merge_join import ByName, Row, side_by_side
 
 # The folders of the uploads bucket, and where their results lie in the predictions bucket.
 RESULTS = {
@@ -45,7 +45,9 @@ class Comparison:
             after = f"{home}{place.names_after}" if place.names_after else ""
             return list_objects(app.s3, settings.predictions_bucket, home, after, pool)
 
-        self._rows = join(self._uploads, [(home, results_in(home)) for home in RESULTS[folder]])
+        self._rows = side_by_side(
+            self._uploads, [(home, results_in(home)) for home in RESULTS[folder]]
+        )
 
     def next_rows(self, count: int) -> list[Row]:
         """So many more rows, fewer at the end, none after it."""

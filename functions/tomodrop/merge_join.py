@@ -104,7 +104,7 @@ class _Results:
         self.name = self.head.key.removeprefix(self._folder).encode() if self.head else None
 
 
-def join(uploads: ByName, results: Sequence[tuple[str, Iterator[Stored]]]) -> Iterator[Row]:
+def side_by_side(uploads: ByName, results: Sequence[tuple[str, Iterator[Stored]]]) -> Iterator[Row]:
     """A row for each name that an upload or a result has, in order of names.
 
     `results`: a folder and the sorted listing of it, for each folder.

@@ -97,7 +97,7 @@ def _go_through(
     comparison = Comparison(app, at.folder, pool, at.place)
     while rows := comparison.next_rows(CHUNK_ROWS):
         overdue = finder.overdue(rows, at.folder)
-        sender.send([upload for upload in overdue if not finder.is_on_its_way(upload)])
+        sender.announce([upload for upload in overdue if not finder.is_on_its_way(upload)])
         at = at.counted(overdue).model_copy(update={"place": comparison.place})
         if left_s() < RESERVE_S:
             return at, False

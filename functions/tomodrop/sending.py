@@ -24,7 +24,7 @@ class Sender:
         self._app, self._now = app, now
         self.sent = 0
 
-    def send(self, uploads: list[Upload]) -> None:
+    def announce(self, uploads: list[Upload]) -> None:
         """Send them, or as many as there is room for; the next sweep finds the rest."""
         room = max(0, self._room - self.sent) if uploads else 0
         if room < len(uploads):

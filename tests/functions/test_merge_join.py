@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tomodrop import keys
 from tomodrop.listings import Stored, Upload, Version
-from tomodrop.merge_join import ByName, Row, join, least_name
+from tomodrop.merge_join import ByName, Row, least_name, side_by_side
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 VERSION = Version("v1", "e", 7, NOW)
@@ -46,7 +46,7 @@ def results(folder: str, paths: list[str], after: str = "") -> tuple[str, Iterat
 
 def rows_of(uploads: list[str], predicted: list[str], rejected: list[str]) -> list[Row]:
     folders = [results(keys.PREDICTIONS, predicted), results(keys.REJECTED, rejected)]
-    return list(join(ByName(listed(uploads)), folders))
+    return list(side_by_side(ByName(listed(uploads)), folders))
 
 
 def met(rows: list[Row]) -> set[tuple[str | None, ...]]:
@@ -101,7 +101,7 @@ def test_it_goes_on_after_any_row(uploads: list[str], predicted: list[str], coun
     while True:
         by_name = ByName(listed(uploads, key), held)
         folders = [results(keys.PREDICTIONS, predicted, name), results(keys.REJECTED, [])]
-        some = list(islice(join(by_name, folders), count))
+        some = list(islice(side_by_side(by_name, folders), count))
         if not some:
             break
         piecewise += some
@@ -126,7 +126,7 @@ def test_a_million_keys_under_one_name_hold_nothing_back() -> None:
     numbered = [f"scan-{number:06d}" for number in range(3000)]
     by_name = ByName(listed(["scan", *numbered]))
     most = 0
-    for _ in join(by_name, []):
+    for _ in side_by_side(by_name, []):
         most = max(most, len(by_name.held))
     assert most <= 2
 
@@ -134,7 +134,7 @@ def test_a_million_keys_under_one_name_hold_nothing_back() -> None:
 def test_keys_that_are_cut_and_alike_beyond_number_are_left_alone() -> None:
     alike = ["a" * 1001 + f"{number:04d}" for number in range(30)]
     by_name = ByName(listed([*alike, "b"]), most_held=10)
-    rows = list(join(by_name, []))
+    rows = list(side_by_side(by_name, []))
     assert by_name.left_alone == 20
     assert len(rows) == 11
     assert rows[-1].upload == upload("b")
@@ -143,4 +143,4 @@ def test_keys_that_are_cut_and_alike_beyond_number_are_left_alone() -> None:
 @pytest.mark.parametrize("folder", ["incoming/", "labelled/"])
 def test_labelled_keys_are_ordered_alike(folder: str) -> None:
     listing = iter([Upload(f"{folder}a", VERSION), Upload(f"{folder}a.b", VERSION)])
-    assert [row.name for row in join(ByName(listing), [])] == ["a.b.json", "a.json"]
+    assert [row.name for row in side_by_side(ByName(listing), [])] == ["a.b.json", "a.json"]
