@@ -115,9 +115,11 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("promote", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/accuracy.png"),
         ("promote", "sagemaker:CreateModel", f"{SAGEMAKER}:model/{TRAINING.lower()}"),
         ("promote", "ssm:PutParameter", LIVE_MODEL),
-        ("sweep", "s3:ListBucket", UPLOADS),
+        ("intake", "s3:PutObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
+        ("sweep", "s3:ListBucketVersions", UPLOADS),
         ("sweep", "s3:ListBucket", PREDICTIONS),
-        ("sweep", "s3:GetObject", f"{UPLOADS}/incoming/a/b c.png"),
+        ("sweep", "s3:GetObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
+        ("sweep", "s3:PutObject", f"{WORK}/sweep/uploads.json"),
         ("sweep", "s3:GetObject", f"{WORK}/dataset/index/0f.jsonl"),
         ("sweep", "s3:GetObject", f"{PREDICTIONS}/models/{TRAINING}/decision.json"),
         ("sweep", "sagemaker:StopTransformJob", f"{SAGEMAKER}:transform-job/{JOB.lower()}"),
@@ -146,10 +148,10 @@ def test_is_allowed(roles: dict[str, Role], who: str, action: str, resource: str
         # Nobody changes or removes what people uploaded.
         *[(step, "s3:PutObject", f"{UPLOADS}/incoming/a.png") for step in STEPS],
         *[(step, "s3:DeleteObject", f"{UPLOADS}/incoming/a.png") for step in STEPS],
-        # Only intake, which decodes them, and sweep, which announces them, look at uploads.
+        # Only intake, which decodes them, looks at uploads.
         *[
             (step, "s3:GetObject", f"{UPLOADS}/incoming/a.png")
-            for step in ("dispatch", "collect", "retrain", "promote", "sagemaker")
+            for step in ("dispatch", "collect", "retrain", "promote", "sweep", "sagemaker")
         ],
         # Intake decodes hostile files: it reaches neither models nor jobs nor the live model.
         ("intake", "s3:PutObject", f"{WORK}/training/{TRAINING}/output/model.tar.gz"),
