@@ -264,6 +264,20 @@ def what_nobody_heard_of(app: App, acting: Acting) -> None:
         sweep(app, datetime.now(UTC) + timedelta(days=2))
 
 
+def a_sweep_that_goes_on_next_time(app: App, acting: Acting) -> None:
+    upload(app, "incoming/lost.png", png())
+    with acting("sweep"):
+        for seconds_left in (0.0, 900.0):
+            sweep(app, datetime.now(UTC), lambda left=seconds_left: left)
+
+
+def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
+    old, _ = (upload(app, "labelled/a.png", b"no picture", number) for number in ("0010", "0060"))
+    take_in(acting, old)
+    with acting("sweep"):
+        sweep(app, datetime.now(UTC) + timedelta(days=2))
+
+
 WAYS: tuple[Way, ...] = (
     uploads_of_every_kind,
     an_upload_that_is_gone,
@@ -273,6 +287,8 @@ WAYS: tuple[Way, ...] = (
     a_part_that_has_expired,
     two_trainings,
     what_nobody_heard_of,
+    a_sweep_that_goes_on_next_time,
+    a_sweep_past_an_old_rejection,
 )
 # They end in collect and promote, or in the sweep, which does the same for events that were lost.
 ENDS: tuple[Way, ...] = (
