@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -268,7 +269,7 @@ def a_sweep_that_goes_on_next_time(app: App, acting: Acting) -> None:
     upload(app, "incoming/lost.png", png())
     with acting("sweep"):
         for seconds_left in (0.0, 900.0):
-            sweep(app, datetime.now(UTC), lambda left=seconds_left: left)
+            sweep(app, datetime.now(UTC), partial(float, seconds_left))
 
 
 def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
