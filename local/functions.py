@@ -39,6 +39,11 @@ class Function:
     failure_record: bool = False
     retries: int = LAMBDA_RETRIES
 
+    @property
+    def account(self) -> str:
+        """The account it is in."""
+        return self.arn.split(":")[4]
+
 
 def deployed_functions(
     client: ClientFactory, stack: Stack, code_folders: Mapping[str, Path]

@@ -1,19 +1,22 @@
 # ruff: noqa: T201, BLE001  (what is printed is the function's log; any error is the handler's own)
 """One Lambda worker: imports a handler, then answers invocations until its process is ended.
 
-Run by its path, with the function's environment only; it imports nothing of `local`, so that a
-function sees its own code and installed packages alone. Its arguments are two descriptors: requests
-come in on the first and answers go out on the second, one JSON document per line. Standard output
-and error are the function's log.
+Run by its path, with the function's environment only; it puts nothing of `local` on the path, so
+that a function sees its own code and installed packages alone. Its arguments are two descriptors,
+requests come in on the first and answers go out on the second, one JSON document per line; a file
+that the function's AWS calls are recorded in; and the account. Standard output and error are the
+function's log.
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import resource
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -97,13 +100,25 @@ def answer_to(handler: Any, request: dict[str, Any]) -> str:
     return answer
 
 
+def record_calls(path: Path, account: str) -> None:
+    """Have the function's AWS calls recorded, by a module that lies beside this one."""
+    beside = Path(__file__).with_name("calls.py")
+    specification = importlib.util.spec_from_file_location("_local_calls", beside)
+    assert specification is not None
+    assert specification.loader is not None
+    calls = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = calls  # dataclasses look their module up
+    specification.loader.exec_module(calls)
+    calls.record_every_session(path, account)
+
+
 def say(answers: TextIO, line: str) -> None:
     """Send one line to the parent."""
     answers.write(line + "\n")
     answers.flush()
 
 
-def main(request_fd: int, answer_fd: int) -> int:
+def main(request_fd: int, answer_fd: int, calls: Path, account: str) -> int:
     """Serve until the requests end."""
     for descriptor in (request_fd, answer_fd):
         os.set_inheritable(descriptor, False)  # noqa: FBT003  (programs that a handler starts)
@@ -112,6 +127,7 @@ def main(request_fd: int, answer_fd: int) -> int:
     task_root = os.environ["LAMBDA_TASK_ROOT"]
     sys.path.insert(0, task_root)
     os.chdir(task_root)
+    record_calls(calls, account)
     try:
         handler = import_handler(os.environ["_HANDLER"])
     except Exception as error:  # any error of the module's own code: reported as Lambda does
@@ -125,4 +141,4 @@ def main(request_fd: int, answer_fd: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]))

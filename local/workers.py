@@ -1,6 +1,7 @@
 """Worker processes: one per concurrent invocation, kept warm between invocations.
 
-A worker is `local/worker_main.py` under the leash, with nothing but the function's environment. A
+A worker is `local/worker_main.py` under the leash, with nothing but the function's environment. It
+records the function's AWS calls (`local/calls.py`) beside the log. A
 handler that raises leaves its worker warm; one that runs past the time limit, or whose process
 dies, costs the worker, as on Lambda.
 """
@@ -62,8 +63,9 @@ class Worker:
         request_read, self._requests = os.pipe()
         self._answers, answer_write = os.pipe()
         ends = (request_read, answer_write)
+        recorded = (str(calls_file(log)), function.account)
         # -s -P: neither the user's packages nor this file's folder are on a function's path.
-        command = [sys.executable, "-s", "-P", str(WORKER_MAIN), *map(str, ends)]
+        command = [sys.executable, "-s", "-P", str(WORKER_MAIN), *map(str, ends), *recorded]
         with log.open("ab") as log_file:
             self._process = subprocess.Popen(
                 leashed(command),
@@ -164,6 +166,11 @@ def _exit_text(code: int) -> str:
     return f"signal: {ended_by.lower()}" if ended_by else f"exit status {code}"
 
 
+def calls_file(log: Path) -> Path:
+    """Where a function's AWS calls are recorded, beside its log."""
+    return log.with_suffix(".calls.jsonl")
+
+
 class WorkerPool:
     """The workers of one function. At most `capacity` run at once; further invocations wait."""
 
@@ -215,10 +222,11 @@ class WorkerPool:
             worker.close()
 
     def turn_log(self, largest_bytes: int = LARGEST_LOG_BYTES) -> None:
-        """Set a log that has grown too large aside; the one set aside before is dropped."""
-        if self._log.exists() and self._log.stat().st_size > largest_bytes:
-            shutil.copyfile(self._log, self._log.with_suffix(".log.1"))
-            os.truncate(self._log, 0)  # workers append to it, and go on doing so
+        """Set logs that have grown too large aside; those set aside before are dropped."""
+        for log in (self._log, calls_file(self._log)):
+            if log.exists() and log.stat().st_size > largest_bytes:
+                shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+                os.truncate(log, 0)  # workers append to it, and go on doing so
 
     def stop(self, grace_s: float) -> None:
         """Start no more invocations, give running ones `grace_s`, then end every worker."""

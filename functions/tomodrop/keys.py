@@ -2,7 +2,7 @@
 
 uploads      incoming/<path>   labelled/<class>/<group>/<file>
 work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
-             training/<job>/…
+             training/<job>/…   sweep/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
              predictions/<path>.map.png   models/<job>/…
              rejected-labelled/<class>/<group>/<file>.json
@@ -26,6 +26,7 @@ DATASET_HALVES = "dataset/halves/"
 BATCHES = "batches/"
 TRAINING = "training/"
 MODELS = "models/"
+SWEEP = "sweep/"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: 1,024 bytes of UTF-8
 MAX_KEY_BYTES = 1024
 # The same in every folder, so that one order of names fits all of them.

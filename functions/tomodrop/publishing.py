@@ -110,6 +110,27 @@ def publish_all(s3: "S3Client", bucket: str, pool: Executor, outcomes: Sequence[
     list(pool.map(lambda one: _settle(s3, bucket, one), unclear))
 
 
+def source_of(s3: "S3Client", bucket: str, key: str) -> Source | None:
+    """The upload version that a stored result answers; None: there is no result.
+
+    Its metadata tell `version_id`, `sequencer` and `last_modified`, and nothing else.
+    """
+    stored = _stored(s3, bucket, key)
+    return stored.source if stored else None
+
+
+def let_one_go(s3: "S3Client", bucket: str, prediction_key: str, rejection_key: str) -> None:
+    """Where one upload has both results, the older one goes; of one version's the rejection."""
+    prediction = _stored(s3, bucket, prediction_key)
+    rejection = _stored(s3, bucket, rejection_key)
+    if not prediction or not rejection:
+        return
+    if is_newer(rejection.source, prediction.source):
+        _delete_unless_replaced(s3, bucket, prediction_key, prediction)
+    else:
+        _delete_unless_replaced(s3, bucket, rejection_key, rejection)
+
+
 def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:
     """Those of the keys that are certainly not there, found by listing from the first to the last.
 

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.calls import Recorder
 from local.sagemaker.aws_library import LOCAL_ONLY, session
 from local.sagemaker.errors import ClientJobError, InternalJobError
 
@@ -67,6 +68,11 @@ class ObjectStore:
             aws_session_token=environment.get("AWS_SESSION_TOKEN"),
             config=LOCAL_ONLY.merge(settings),
         )
+
+    def record_calls(self, recorder: Recorder) -> None:
+        """Tell of every call from now on."""
+        for event, hook in recorder.hooks:
+            self._client.meta.events.register(f"{event}.s3", hook)
 
     def read(self, address: Address, limit_bytes: int | None = None) -> bytes:
         """The whole object; TooLargeError beyond the limit, before the body is read."""

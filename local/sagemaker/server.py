@@ -16,6 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from local.calls import Recorder, appender
 from local.sagemaker.aws_library import service_model
 from local.sagemaker.errors import RequestError, ValidationError
 from local.sagemaker.job import Tools
@@ -35,6 +36,8 @@ CONTENT_TYPE = "application/x-amz-json-1.1"
 TARGET_PREFIX = "SageMaker."
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 CLOSE_TIMEOUT_S = 10.0
+CALLS_FILE = "calls.jsonl"
+"""Which calls to S3 the jobs made, in the state folder."""
 SHUTDOWN_POLL_S = 0.05
 
 
@@ -67,6 +70,7 @@ class SageMakerServer:
         )
         # Absolute: programs run in another working directory than ours.
         state_dir = state_dir.resolve()
+        tools.objects.record_calls(Recorder(appender(state_dir / CALLS_FILE), account))
         store = RecordStore(state_dir / "records")
         self._outbox = Outbox(store, emit, tools.timing)
         self._runner = Runner(store, self._outbox, tools, state_dir)

@@ -43,6 +43,7 @@ class Stack:
     endpoint_url: str
     sagemaker_url: str
     outputs: dict[str, str]
+    state: Path
 
     def client(self, service: str) -> Any:
         connect: Any = boto3.client  # its overloads want a literal
@@ -73,14 +74,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     There is one cloud per process, so it ends with the module.
     """
+    state = tmp_path_factory.mktemp("state")
     cloud = Cloud(
         template=TEMPLATE,
         parameters=PARAMETERS | {"RetrainSchedule": "rate(1 minute)"},
-        state_dir=tmp_path_factory.mktemp("state"),
+        state_dir=state,
         schedule_speed=SCHEDULE_SPEED,
     )
     with cloud:
-        running = Stack(cloud.endpoint_url, cloud.sagemaker_url, cloud.outputs)
+        running = Stack(cloud.endpoint_url, cloud.sagemaker_url, cloud.outputs, state)
         put_labelled(running)
         wait_for("a live model", lambda: live_model(running))
         yield running

@@ -7,7 +7,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from local.calls import Call
 from tests.e2e.conftest import Stack, keys_under, live_model, picture, results, wait_for
+from tests.template.deployed import deploy
+from tests.template.policies import role
 
 pytestmark = pytest.mark.e2e
 
@@ -173,3 +176,38 @@ def slice_of(stack: Stack, key: str) -> str | None:
                 if line["source"]["key"] == key:
                     return f"batches/{name.split('/')[1]}/slices/{line['slice_id']}.png"
     return None
+
+
+# ---- permissions: moto enforces none, so what was called is held against the policies. The tests
+# above have to have run; what they do not come to is in tests/functions/test_least_privilege.py.
+
+# What the built-in or SageMaker itself does, and no job on one machine.
+OF_SAGEMAKER = {
+    "FindInputs": "jobs here list what the request names",
+    "PullTheAlgorithm": "the algorithm's own programs are run, without an image",
+    "SignInToTheRegistry": "as before",
+    "WriteJobLogs": "logs are files",
+    "PublishJobMetrics": "metrics stay in the job's record",
+}
+
+
+def recorded(file: Path) -> list[Call]:
+    return [Call(**json.loads(line)) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("step", ["intake", "dispatch", "collect", "retrain", "promote", "sweep"])
+def test_a_step_called_nothing_that_it_may_not(stack: Stack, step: str) -> None:
+    granted = role(deploy(), f"{step.capitalize()}Role")
+    calls = recorded(stack.state / f"logs/{step.capitalize()}Function.calls.jsonl")
+    assert calls
+    assert {call for call in map(str, calls) if "?" in call} == set()
+    assert [call for call in calls if not granted.grants_of(call)] == []
+
+
+def test_jobs_called_nothing_that_they_may_not(stack: Stack) -> None:
+    granted = role(deploy(), "SageMakerRole")
+    calls = recorded(stack.state / "sagemaker/calls.jsonl")
+    assert [call for call in calls if not granted.grants_of(call)] == []
+    used = {grant.sid for call in calls for grant in granted.grants_of(call)}
+    assert granted.sids - used == OF_SAGEMAKER.keys() - used
+    assert used.isdisjoint(OF_SAGEMAKER)

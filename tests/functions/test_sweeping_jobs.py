@@ -1,12 +1,14 @@
 """Sweep, the jobs: those that hang are stopped, and ends that nobody heard of are seen to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from botocore.exceptions import ClientError
+from moto.sagemaker.models import sagemaker_backends
 
 from tests.functions.builders import (
+    ACCOUNT,
     CHOICE,
     JOB,
     MODEL,
@@ -17,6 +19,7 @@ from tests.functions.builders import (
     put_answers,
     results,
     source,
+    upload,
 )
 from tests.functions.interference import answering, before_call, refusing
 from tests.functions.test_promotion import JOB as TRAINING
@@ -25,13 +28,14 @@ from tests.functions.test_training_request import WHOLE
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
+from tomodrop.keys import JobName
 from tomodrop.live_model import read_live_model
 from tomodrop.slices import write_lines
 from tomodrop.sweeping import Swept, sweep
 from tomodrop.transform_jobs import transform_request
 
 HOUR = timedelta(hours=1)
-NOTHING = Swept(sent_again=0, jobs_stopped=0, jobs_collected=0, trainings_decided=0)
+NOTHING = Swept()
 
 
 def now() -> datetime:
@@ -41,20 +45,20 @@ def now() -> datetime:
 # Transform jobs
 
 
-def submit(stack: App) -> Part:
+def submit(stack: App, job: JobName = JOB) -> Part:
     """A part whose job runs: one upload, made by hand, that lies in no bucket."""
-    key = keys.part_slices(JOB.batch, JOB.part, 1)
+    key = keys.part_slices(job.batch, job.part, 1)
     work = stack.settings.work_bucket
     objects.write(stack.s3, work, key, write_lines(lines_of(source())), "application/jsonl")
-    name = f"{keys.batch_slices(JOB.batch)}{lines_of(source())[0].slice_id}.png"
+    name = f"{keys.batch_slices(job.batch)}{lines_of(source())[0].slice_id}.png"
     objects.write(stack.s3, work, name, png(), "image/png")
     go_live(stack)
-    request = transform_request(stack.settings, JOB, MODEL.model_name, CHOICE)
+    request = transform_request(stack.settings, job, MODEL.model_name, CHOICE)
     stack.sagemaker.create_transform_job(**request)
-    part = Part(JOB.batch, JOB.part, "READY", 1, key)
+    part = Part(job.batch, job.part, "READY", 1, key)
     batches = Batches(stack.table)
     batches.add_part(part)
-    batches.submit(part, str(JOB), MODEL.model_dump(mode="json"))
+    batches.submit(part, str(job), MODEL.model_dump(mode="json"))
     return part
 
 
@@ -107,14 +111,45 @@ def test_a_job_that_ends_while_it_is_stopped_is_no_error(stack: App) -> None:
     assert sweep(stack, now()).jobs_collected == 1
 
 
-def test_a_job_that_cannot_be_stopped_is_an_error(stack: App) -> None:
+def test_a_job_that_cannot_be_stopped_keeps_no_other_from_its_end(stack: App) -> None:
     submit(stack)
+    other = replace(JOB, part="0001")
+    submit(stack, other)
     job_becomes(str(JOB), transform_job_status="InProgress")
-    with (
-        refusing(stack.sagemaker, "StopTransformJob", "AccessDeniedException"),
-        pytest.raises(ClientError, match="AccessDenied"),
-    ):
-        sweep(stack, now() + 9 * HOUR)
+    put_answers(stack, other, lines_of(source()), b"[0.9, 0.1]")
+    with refusing(stack.sagemaker, "StopTransformJob", "AccessDeniedException"):
+        done = sweep(stack, now() + 9 * HOUR)
+    assert (done.faults, done.jobs_stopped, done.jobs_collected) == (1, 0, 1)
+    assert list(results(stack)) == ["predictions/a.png.json"]
+    assert [part.part for part in Batches(stack.table).submitted()] == [JOB.part]
+
+
+def test_a_training_that_cannot_be_seen_to_keeps_no_upload_from_its_way(stack: App) -> None:
+    upload(stack, "incoming/a.png", png())
+    with refusing(stack.sagemaker, "ListTrainingJobs", "AccessDeniedException"):
+        done = sweep(stack, now() + 9 * HOUR)
+    assert (done.faults, done.sent_again) == (1, 1)
+
+
+def test_a_job_that_sagemaker_has_forgotten_is_tried_again(stack: App) -> None:
+    submit(stack)
+    del sagemaker_backends[ACCOUNT]["us-east-1"].transform_jobs[str(JOB)]
+    # It may hear of a new job late, so at first that is no news.
+    young = sweep(stack, now())
+    assert (young.faults, young.jobs_collected) == (1, 0)
+    assert sweep(stack, now() + 2 * HOUR).jobs_collected == 1
+    (again,) = Batches(stack.table).ready()
+    assert again.attempt == 2
+
+
+def test_jobs_leave_half_of_the_time_to_uploads(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="Failed")
+    upload(stack, "incoming/a.png", png())
+    times = iter([900.0, 449.0])
+    done = sweep(stack, now() + 2 * HOUR, lambda: next(times, 300.0))
+    assert (done.jobs_collected, done.sent_again) == (0, 1)
+    assert sweep(stack, now()).jobs_collected == 1
 
 
 # Training jobs

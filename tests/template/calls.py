@@ -1,7 +1,8 @@
 """Which AWS actions a step's code can come to call, read from the code.
 
-From `handler` every name is followed that a function of the package bears, and every call of a
-method. So more may be found than is ever called; what is called through a client is not missed.
+From `handler` every name is followed that a function or class of the package bears, every call of a
+method and every look at a property. So more may be found than is ever called; what is called
+through a client is not missed.
 """
 
 import ast
@@ -23,7 +24,10 @@ ACTIONS: dict[str, frozenset[str]] = {
     "upload_fileobj": frozenset({"s3:PutObject"}),
     "delete_object": frozenset({"s3:DeleteObject"}),
     "list_objects_v2": frozenset({"s3:ListBucket"}),
+    "list_object_versions": frozenset({"s3:ListBucketVersions"}),
     "send_message": frozenset({"sqs:SendMessage"}),
+    "send_message_batch": frozenset({"sqs:SendMessage"}),
+    "get_queue_attributes": frozenset({"sqs:GetQueueAttributes"}),
     "get_parameter": frozenset({"ssm:GetParameter"}),
     "put_parameter": frozenset({"ssm:PutParameter"}),
     "get_item": frozenset({"dynamodb:GetItem"}),
@@ -66,6 +70,7 @@ def _reachable(step: str) -> list[ast.FunctionDef]:
                 waiting += functions.get(inner.id, [])
             elif isinstance(inner, ast.Attribute):
                 waiting += functions.get(inner.attr, [])
+                waiting += filter(_is_property, methods.get(inner.attr, []))
             elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
                 waiting += methods.get(inner.func.attr, [])
     return list(seen.values())
@@ -85,9 +90,18 @@ def _definitions(module_or_package: str) -> tuple[Definitions, Definitions]:
         for holder in ast.walk(tree):
             kept = methods if isinstance(holder, ast.ClassDef) else functions
             for node in ast.iter_child_nodes(holder):
-                if isinstance(node, ast.FunctionDef):
+                if not isinstance(node, ast.FunctionDef):
+                    continue
+                if isinstance(holder, ast.ClassDef) and node.name == "__init__":
+                    functions[holder.name].append(node)  # making one runs this
+                else:
                     kept[node.name].append(node)
     return functions, methods
+
+
+def _is_property(node: ast.FunctionDef) -> bool:
+    marks = (mark for mark in node.decorator_list if isinstance(mark, ast.Name))
+    return any(mark.id in ("property", "cached_property") for mark in marks)
 
 
 def _client_methods(node: ast.FunctionDef) -> Iterator[str]:

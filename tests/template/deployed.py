@@ -42,6 +42,8 @@ NAME_PROPERTIES = (
     "Name",
     "QueueName",
     "RoleName",
+    "TableName",
+    "TopicName",
 )
 
 

@@ -1,12 +1,23 @@
 """What IAM would answer: policies of a role, evaluated for one call."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from local.calls import Call
 from tests.template.deployed import Deployed
 
 Statement = dict[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Grant:
+    """The smallest thing a policy says: one action on one pattern of resources."""
+
+    sid: str
+    action: str
+    resource: str
 
 
 @dataclass(frozen=True)
@@ -22,14 +33,37 @@ class Role:
             action for statement in self.statements for action in as_list(statement["Action"])
         )
 
+    @property
+    def grants(self) -> frozenset[Grant]:
+        """Everything that is allowed, piece by piece."""
+        return frozenset(
+            Grant(statement["Sid"], action, resource)
+            for statement in self.statements
+            for action in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        )
+
+    @property
+    def sids(self) -> frozenset[str]:
+        """Every statement by its Sid."""
+        return frozenset(statement["Sid"] for statement in self.statements)
+
+    def grants_of(self, call: Call) -> frozenset[Grant]:
+        """The pieces that allow a call; none: it is denied."""
+        return frozenset(
+            Grant(statement["Sid"], action, resource)
+            for statement in self.statements
+            if _holds(statement.get("Condition", {}), call.context)
+            for action in as_list(statement["Action"])
+            if _covers(action, call.action)
+            for resource in as_list(statement["Resource"])
+            if _covers(resource, call.resource)
+        )
+
     def allows(self, action: str, resource: str, **context: str) -> bool:
         """Whether a call is allowed. `context`: condition keys, with "_" for ":"."""
-        return any(
-            _covers(statement["Action"], action)
-            and _covers(statement["Resource"], resource)
-            and _holds(statement.get("Condition", {}), context)
-            for statement in self.statements
-        )
+        keys = {name.replace("_", ":", 1): value for name, value in context.items()}
+        return bool(self.grants_of(Call(action, resource, keys)))
 
 
 def role(stack: Deployed, logical_id: str) -> Role:
@@ -54,9 +88,9 @@ def _covers(patterns: Any, value: str) -> bool:
     return any(fnmatchcase(value, pattern) for pattern in as_list(patterns))
 
 
-def _holds(conditions: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
+def _holds(conditions: dict[str, dict[str, Any]], context: Mapping[str, str]) -> bool:
     return all(
-        _met(operator, wanted, context.get(key.replace(":", "_")))
+        _met(operator, wanted, context.get(key))
         for operator, keys in conditions.items()
         for key, wanted in keys.items()
     )

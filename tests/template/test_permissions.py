@@ -94,6 +94,7 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("dispatch", "s3:GetObject", f"{WORK}/batches/{BATCH}/parts/0001/1.jsonl"),
         ("dispatch", "s3:PutObject", f"{WORK}/batches/{BATCH}/jobs/{JOB}/manifest.json"),
         ("dispatch", "s3:GetObject", f"{WORK}/training/{TRAINING}/model.json"),
+        ("dispatch", "s3:ListBucket", WORK),
         ("dispatch", "ssm:GetParameter", LIVE_MODEL),
         ("dispatch", "sagemaker:CreateTransformJob", f"{SAGEMAKER}:transform-job/{JOB.lower()}"),
         ("collect", "s3:GetObject", f"{WORK}/batches/{BATCH}/jobs/{JOB}/out/0f-00000.png.out"),
@@ -119,9 +120,11 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("promote", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/accuracy.png"),
         ("promote", "sagemaker:CreateModel", f"{SAGEMAKER}:model/{TRAINING.lower()}"),
         ("promote", "ssm:PutParameter", LIVE_MODEL),
-        ("sweep", "s3:ListBucket", UPLOADS),
+        ("intake", "s3:PutObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
+        ("sweep", "s3:ListBucketVersions", UPLOADS),
         ("sweep", "s3:ListBucket", PREDICTIONS),
-        ("sweep", "s3:GetObject", f"{UPLOADS}/incoming/a/b c.png"),
+        ("sweep", "s3:GetObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
+        ("sweep", "s3:PutObject", f"{WORK}/sweep/uploads.json"),
         ("sweep", "s3:GetObject", f"{WORK}/dataset/index/0f.jsonl"),
         ("sweep", "s3:GetObject", f"{PREDICTIONS}/models/{TRAINING}/decision.json"),
         ("sweep", "sagemaker:StopTransformJob", f"{SAGEMAKER}:transform-job/{JOB.lower()}"),
@@ -150,12 +153,13 @@ def test_is_allowed(roles: dict[str, Role], who: str, action: str, resource: str
         # Nobody changes or removes what people uploaded.
         *[(step, "s3:PutObject", f"{UPLOADS}/incoming/a.png") for step in STEPS],
         *[(step, "s3:DeleteObject", f"{UPLOADS}/incoming/a.png") for step in STEPS],
-        # Only intake, which decodes them, and sweep, which announces them, look at uploads.
+        # Only intake, which decodes them, looks at uploads.
         *[
             (step, "s3:GetObject", f"{UPLOADS}/incoming/a.png")
-            for step in ("dispatch", "collect", "retrain", "promote", "sagemaker")
+            for step in ("dispatch", "collect", "retrain", "promote", "sweep", "sagemaker")
         ],
         # Intake decodes hostile files: it reaches neither models nor jobs nor the live model.
+        ("intake", "s3:PutObject", f"{PREDICTIONS}/predictions/a.png.json"),
         ("intake", "s3:PutObject", f"{WORK}/training/{TRAINING}/output/model.tar.gz"),
         ("intake", "s3:PutObject", f"{WORK}/batches/{BATCH}/jobs/{JOB}/manifest.json"),
         ("intake", "s3:GetObject", f"{WORK}/dataset/slices/0f-00000.png"),
@@ -189,7 +193,7 @@ def test_one_role_is_passed_to_one_service(
     assert not allows("iam:PassRole", f"{jobs_role}-other", **OURS)
 
 
-@pytest.mark.parametrize("step", ["dispatch", "collect", "retrain"])
+@pytest.mark.parametrize("step", ["collect", "retrain"])
 def test_listing_is_held_to_the_steps_own_folder(roles: dict[str, Role], step: str) -> None:
     own = "dataset/index/" if step == "retrain" else f"batches/{BATCH}/"
     assert roles[step].allows("s3:ListBucket", WORK, s3_prefix=own)

@@ -296,7 +296,8 @@ def test_no_model_is_live_at_first(stack: Deployed) -> None:
 
 
 def test_this_accounts_alarms_may_publish_and_only_over_tls(stack: Deployed) -> None:
-    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:Notices"
+    name = stack.properties("Notices")["TopicName"]
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:{name}"
     allow, deny = stack.properties("NoticesPolicy")["PolicyDocument"]["Statement"]
     assert stack.properties("NoticesPolicy")["Topics"] == [topic]
     assert allow["Principal"] == {"Service": "cloudwatch.amazonaws.com"}

@@ -2,11 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.training.builders import make_slice
+from tomodrop import halves
+from tomodrop.errors import TrainingDataError
 from training.algorithm.image_records import unpack_image
 from training.algorithm.records import read_records
-from training.datasets.export_recordio import main
+from training.datasets.export_recordio import Example, ExportError, hold_out, main
 
 CLASSES = ["covid", "non_covid"]
 
@@ -113,3 +117,31 @@ def test_a_tree_that_cannot_be_split_is_refused(
 def test_a_share_that_is_none_is_refused(labelled: Path, share: str) -> None:
     with pytest.raises(SystemExit):
         main([str(labelled), str(labelled / "out"), "--validation-share", share])
+
+
+GROUPS = st.sets(st.sampled_from("abcdefgh"), min_size=1)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(GROUPS, min_size=2, max_size=3),
+    st.floats(0.05, 0.95),
+    st.sampled_from(["tomodrop", "a secret"]),
+)
+def test_a_group_is_in_the_half_of_the_scheduled_trainings(
+    groups_of: list[set[str]], share: float, split_key: str
+) -> None:
+    names = [f"class-{label}" for label in range(len(groups_of))]
+    examples = [
+        Example(Path(group), label, group)
+        for label, groups in enumerate(groups_of)
+        for group in groups
+    ]
+    try:
+        decided = halves.decide(groups_of, {}, names, share, split_key)
+    except TrainingDataError:
+        with pytest.raises(ExportError):
+            hold_out(examples, names, share, split_key)
+        return
+    wanted = {group for group, half in decided.items() if half == halves.VALIDATION}
+    assert hold_out(examples, names, share, split_key) == wanted

@@ -135,7 +135,14 @@ def _build(
         head_stages=chosen.head_stages,
     )
     classifier.place_on(device)
-    feed = Feed(
+    feed = _feed(chosen, settings, stop)
+    channels = Channel(TRAIN, feed, inputs.train), Channel(VALIDATION, feed, inputs.validation)
+    run = Run(chosen, classifier, Scaling(), device, *channels, team=team, stop=stop)
+    return run, start
+
+
+def _feed(chosen: Hyperparameters, settings: TrainSettings, stop: threading.Event) -> Feed:
+    return Feed(
         settings.layout,
         Patience(settings.pipe_timeout_s, (stop,)),
         chosen.image_shape,
@@ -149,9 +156,6 @@ def _build(
         group_records=chosen.group_records,
         bad_record_share=chosen.bad_record_share,
     )
-    channels = Channel(TRAIN, feed, inputs.train), Channel(VALIDATION, feed, inputs.validation)
-    run = Run(chosen, classifier, Scaling(), device, *channels, team=team, stop=stop)
-    return run, start
 
 
 def _load_start(

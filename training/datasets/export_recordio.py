@@ -4,9 +4,10 @@
 
 reads `LABELLED/<class>/<group>/…/<file>` and writes `train.rec`, `validation.rec` and
 `classes.json`, the classes in the order of their indices. A group (a patient, a scan block) goes to
-one half, whichever classes it has; each class is in both. Records come in a shuffled order, since
-what is sorted by class cannot be learnt from a stream. Files that are no PNG or JPEG are skipped
-and named.
+one half, whichever classes it has; each class is in both. It is the half that the group has in the
+scheduled trainings as well, if their stack has the same ValidationShare and SplitKey and has not
+trained on fewer groups before. Records come in a shuffled order, since what is sorted by class
+cannot be learnt from a stream. Files that are no PNG or JPEG are skipped and named.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Exported:
     skipped: tuple[Path, ...]
 
 
-def export(labelled: Path, out: Path, *, share: float, seed: int) -> Exported:
+def export(labelled: Path, out: Path, *, share: float, seed: int, split_key: str) -> Exported:
     """Write both halves and the classes into `out`.
 
     Raises
@@ -60,7 +61,7 @@ def export(labelled: Path, out: Path, *, share: float, seed: int) -> Exported:
         The tree has fewer than two classes, or a class that no whole group leaves to one half.
     """
     classes, examples = list_examples(labelled)
-    held_out = hold_out(examples, classes, share)
+    held_out = hold_out(examples, classes, share, split_key)
     # SageMaker wants one folder per channel, but takes a file as S3Uri as well.
     out.mkdir(parents=True, exist_ok=True)
     skipped: list[Path] = []
@@ -96,10 +97,13 @@ def list_examples(labelled: Path) -> tuple[tuple[str, ...], list[Example]]:
     return tuple(folder.name for folder in folders), examples
 
 
-def hold_out(examples: Sequence[Example], classes: Sequence[str], share: float) -> set[str]:
-    """Return the groups of the validation half: by a hash of the name, so that they stay in it.
+def hold_out(
+    examples: Sequence[Example], classes: Sequence[str], share: float, split_key: str
+) -> set[str]:
+    """Return the groups of the validation half: by a keyed hash of the name, so they stay in it.
 
-    Where chance leaves a class out of a half, the group nearest to the border changes sides.
+    Where chance leaves a class out of a half, the group nearest to the border that no other class
+    needs on its side changes sides. `functions/tomodrop/halves.py` decides alike; a test compares.
     """
     groups_of = [{e.group for e in examples if e.label == label} for label in range(len(classes))]
     for name, groups in zip(classes, groups_of, strict=True):
@@ -108,12 +112,14 @@ def hold_out(examples: Sequence[Example], classes: Sequence[str], share: float) 
                 f"class {name!r} has {len(groups)} group(s), and needs two, one to learn from and "
                 "one to validate on: add groups to it"
             )
-    held_out = {group for groups in groups_of for group in groups if _place(group) < share}
+    places = {group: place(group, split_key) for groups in groups_of for group in groups}
+    held_out = {group for group, at in places.items() if at < share}
     for groups in groups_of:
+        nearest = sorted(groups, key=places.__getitem__)
         if not held_out & groups:
-            held_out.add(min(groups, key=_place))
+            _move(nearest, held_out, lambda half: any(half >= other for other in groups_of))
         elif held_out >= groups:
-            held_out.remove(max(groups, key=_place))
+            _move(nearest[::-1], held_out, lambda half: any(not half & g for g in groups_of))
     for name, groups in zip(classes, groups_of, strict=True):
         if not held_out & groups or held_out >= groups:
             raise ExportError(
@@ -123,9 +129,15 @@ def hold_out(examples: Sequence[Example], classes: Sequence[str], share: float) 
     return held_out
 
 
-def _place(group: str) -> float:
+def _move(nearest: list[str], held_out: set[str], harms: Callable[[set[str]], bool]) -> None:
+    """Let the first group change sides that harms no class by it, or else the very first."""
+    harmless = (group for group in nearest if not harms(held_out ^ {group}))
+    held_out.symmetric_difference_update({next(harmless, nearest[0])})
+
+
+def place(group: str, split_key: str) -> float:
     """Return where a group falls in 0…1, the same on every machine."""
-    return int(hashlib.sha256(group.encode()).hexdigest()[:13], 16) / 16**13
+    return int(hashlib.sha256(f"{split_key}:{group}".encode()).hexdigest()[:13], 16) / 16**13
 
 
 def _shuffled(examples: list[Example], seed: int) -> list[Example]:
@@ -167,10 +179,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("labelled", type=Path, help="folder with <class>/<group>/<file>")
     parser.add_argument("out", type=Path, help="folder for the .rec files and classes.json")
     parser.add_argument("--validation-share", type=_share, default=0.2, metavar="SHARE")
+    parser.add_argument(
+        "--split-key", default="tomodrop", metavar="KEY", help="as the stack's parameter SplitKey"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the order of the records")
     given = parser.parse_args(arguments)
     try:
-        done = export(given.labelled, given.out, share=given.validation_share, seed=given.seed)
+        done = export(
+            given.labelled,
+            given.out,
+            share=given.validation_share,
+            seed=given.seed,
+            split_key=given.split_key,
+        )
     except ExportError as error:
         sys.stderr.write(f"{error}\n")
         return 2
