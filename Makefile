@@ -23,11 +23,12 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 # it lives in an environment of its own. Its telemetry stays off.
 SAM_CLI := aws-sam-cli==1.170.0
 SAM_VENV := .venv-sam
+BENCH_VENV := .venv-bench
 SAM = SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 
 CODE := functions training local tests
 
-.PHONY: help setup setup-dev setup-sam demo run test quick check format build clean
+.PHONY: help setup setup-dev setup-sam bench-setup demo run test quick check format build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +72,17 @@ $(SAM_VENV)/.holds-sam: Makefile $(BIN)/python
 	@echo 'Installing SAM CLI into $(SAM_VENV).'
 	@$(BIN)/python -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(SAM_CLI)
+	@touch $@
+
+# Sees what .venv holds, and has the other servers that a benchmark compares with.
+bench-setup: $(BENCH_VENV)/.holds-bench ## Make .venv-bench with what benchmarks/serving.py compares with
+
+$(BENCH_VENV)/.holds-bench: benchmarks/requirements.txt $(VENV)/.holds-us
+	@$(BIN)/python -m venv --without-pip $(BENCH_VENV)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+	  > "$$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/run.pth"
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --requirement benchmarks/requirements.txt
 	@touch $@
 
 # ---- using it
