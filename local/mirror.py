@@ -16,6 +16,7 @@ from local.plan import Answer
 
 PREDICTIONS, REJECTED = "predictions/", "rejected/"
 TWINS = {PREDICTIONS: REJECTED, REJECTED: PREDICTIONS}
+RESULT, MAPS = ".json", ".map.png"
 # What most file systems allow a file or folder to be called.
 MAX_NAME_BYTES = 255
 READ_BYTES = 1024 * 1024
@@ -72,17 +73,18 @@ class Mirror:
                 return  # replaced by its twin since it was listed
             with got["Body"] as body:
                 write_atomically(path, iter(lambda: body.read(READ_BYTES), b""))
-        if key.startswith((PREDICTIONS, REJECTED)):
+        if key.startswith((PREDICTIONS, REJECTED)) and key.endswith(RESULT):
             self.answers[key] = read_answer(path.read_bytes())
-            self._remove_stale_twin(key, listed)
+            self._remove_stale(key, listed)
         self._etags[key] = listed[key]
 
-    def _remove_stale_twin(self, key: str, listed: dict[str, str]) -> None:
-        # Of an earlier run whose state is gone: one upload has one JSON.
+    def _remove_stale(self, key: str, listed: dict[str, str]) -> None:
+        # Of an earlier run whose state is gone: one upload has one JSON, and that JSON's maps.
         folder = PREDICTIONS if key.startswith(PREDICTIONS) else REJECTED
-        twin = TWINS[folder] + key.removeprefix(folder)
-        if twin not in listed:
-            self.path_of(twin).unlink(missing_ok=True)
+        name = key.removeprefix(folder)
+        for other in (TWINS[folder] + name, PREDICTIONS + name.removesuffix(RESULT) + MAPS):
+            if other not in listed:
+                self.path_of(other).unlink(missing_ok=True)
 
     def _remove(self, key: str) -> None:
         self.path_of(key).unlink(missing_ok=True)

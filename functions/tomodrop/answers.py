@@ -1,6 +1,8 @@
 """What a transform job answered: outputs matched to slices by id, never by position."""
 
+import base64
 import json
+import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,17 +18,35 @@ from tomodrop.keys import JobName
 _SUM_TOLERANCE = 1e-2
 
 
+# A map has a grey per cell of a grid some dozen cells wide.
+_MAX_MAP_BYTES = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A class-activation map, still a PNG: where the score of the class `label` comes from.
+
+    Grey g stands for `low` + (`high` - `low`) · g / 255.
+    """
+
+    png: bytes
+    label: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the model said of one slice, by class in the model's order.
 
     `calibrated` and `typicality` (the share of held-out slices that are less typical, 0…1) come in
-    verbose answers, of models that have them.
+    verbose answers, of models that have them; `activation` when it was asked for as well.
     """
 
     probabilities: tuple[float, ...]
     calibrated: tuple[float, ...] | None = None
     typicality: float | None = None
+    activation: Activation | None = None
 
     @property
     def best(self) -> tuple[float, ...]:
@@ -38,7 +58,8 @@ def parse_answer(body: bytes, classes: Sequence[str]) -> Answer:
     """One output: `{"prediction": [p0, p1, …]}`, newlines around it or not.
 
     The bare list that the built-in gives in real time is read as well, and so are the further
-    fields of a verbose answer: `calibrated`, `classes` and `typicality`.
+    fields of a verbose answer: `calibrated`, `classes`, `typicality`, and `map` with `map_class`
+    and `map_range`. A map that cannot be read is left out: the answer is worth more than it.
 
     Raises
     ------
@@ -60,6 +81,7 @@ def parse_answer(body: bytes, classes: Sequence[str]) -> Answer:
         _distribution(fields.get("prediction"), len(classes)),
         None if calibrated is None else _distribution(calibrated, len(classes)),
         _typicality(fields.get("typicality")),
+        _activation(fields, classes),
     )
 
 
@@ -80,6 +102,28 @@ def _typicality(value: object) -> float | None:
     if not isinstance(value, int | float) or not _is_probability(value):
         raise AnswerError("the output's typicality is no share from 0 to 1")
     return min(max(float(value), 0.0), 1.0)
+
+
+def _activation(fields: dict[str, Any], classes: Sequence[str]) -> Activation | None:
+    encoded, label, span = (fields.get(name) for name in ("map", "map_class", "map_range"))
+    if not isinstance(encoded, str) or len(encoded) > _MAX_MAP_BYTES or label not in classes:
+        return None
+    if not isinstance(span, list) or len(span) != 2 or not all(map(_is_finite, span)):
+        return None
+    try:
+        png = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return None
+    return Activation(png, str(label), float(span[0]), float(span[1]))
+
+
+def _is_finite(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number larger than any float
+        return False
 
 
 def _is_probability(value: object) -> bool:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from aws_lambda_powertools import Logger, Tracer
 
 from tomodrop import keys, objects
-from tomodrop.answers import find_outputs, read_answers
+from tomodrop.answers import Answer, find_outputs, read_answers
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import THREADS, App
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName, parse_job_name
 from tomodrop.live_model import LiveModel
-from tomodrop.predictions import Rejection, Result, Rules, predicted, rejected
-from tomodrop.publishing import publish_all
+from tomodrop.predictions import Rejection, Rules, predicted, rejected
+from tomodrop.publishing import Outcome, publish_all
 from tomodrop.references import BatchReference, Expected, ModelReference
 from tomodrop.reports import Tally, write_report
 from tomodrop.slices import IndexLine, chunks_of_uploads, read_lines, write_lines
@@ -73,6 +73,16 @@ class _Scored:
     model: LiveModel
 
     @property
+    def reference(self) -> ModelReference:
+        model = self.model
+        return ModelReference(
+            name=model.model_name,
+            training_job=model.training_job,
+            normaliser=model.normaliser,
+            metrics=model.metrics,
+        )
+
+    @property
     def batch(self) -> BatchReference:
         expected = self.part.expected
         return BatchReference(
@@ -91,57 +101,54 @@ def _publish(app: App, pool: Executor, scored: _Scored, tally: Tally, *, gives_u
     outputs = find_outputs(app, scored.job)
     unanswered = bytearray()
     for uploads in chunks_of_uploads(lines, CHUNK_SLICES):
-        results = _results(app, pool, scored, uploads, outputs)
-        for upload in [upload for upload in uploads if upload not in results]:
+        outcomes = _outcomes(app, pool, scored, uploads, outputs)
+        for upload in [upload for upload in uploads if upload not in outcomes]:
             if gives_up:
-                results[upload] = _no_answer(uploads[upload], scored)
+                outcomes[upload] = _no_answer(uploads[upload], scored)
             else:
                 unanswered += write_lines(uploads[upload])
-        pairs = [(uploads[upload][0].source, result) for upload, result in results.items()]
-        publish_all(app.s3, app.settings.predictions_bucket, pool, pairs)
+        publish_all(app.s3, app.settings.predictions_bucket, pool, list(outcomes.values()))
         for upload, slices in uploads.items():
-            tally.count(slices, results.get(upload))
+            tally.count(slices, outcomes[upload].result if upload in outcomes else None)
     return bytes(unanswered)
 
 
-def _results(
+def _outcomes(
     app: App,
     pool: Executor,
     scored: _Scored,
     uploads: dict[str, list[IndexLine]],
     outputs: dict[str, str],
-) -> dict[str, Result]:
-    model = scored.model
+) -> dict[str, Outcome]:
     wanted = [line.slice_id for slices in uploads.values() for line in slices]
-    answers = read_answers(app, pool, outputs, model.classes, wanted)
-    reference = ModelReference(
-        name=model.model_name,
-        training_job=model.training_job,
-        normaliser=model.normaliser,
-        metrics=model.metrics,
-    )
-    rules = Rules(app.settings.volume_top_share, app.settings.minimum_typicality)
+    answers = read_answers(app, pool, outputs, scored.model.classes, wanted)
     return {
-        upload: predicted(
-            slices,
-            [answers[line.slice_id] for line in slices],
-            list(model.classes),
-            reference,
-            scored.batch,
-            rules,
-        )
+        upload: _outcome(app, scored, slices, [answers[line.slice_id] for line in slices])
         for upload, slices in uploads.items()
         if all(line.slice_id in answers for line in slices)
     }
 
 
-def _no_answer(slices: list[IndexLine], scored: _Scored) -> Result:
+def _outcome(app: App, scored: _Scored, slices: list[IndexLine], answers: list[Answer]) -> Outcome:
+    rules = Rules(app.settings.volume_top_share, app.settings.minimum_typicality)
+    classes = list(scored.model.classes)
+    result = predicted(slices, answers, classes, scored.reference, scored.batch, rules)
+    if not app.settings.keep_class_maps:
+        return Outcome(slices[0].source, result)
+    # Pillow is not in the bundles of steps that only import this module's own.
+    from tomodrop.class_maps import with_class_maps  # noqa: PLC0415
+
+    return Outcome(slices[0].source, *with_class_maps(result, slices, answers))
+
+
+def _no_answer(slices: list[IndexLine], scored: _Scored) -> Outcome:
     rejection = Rejection(
         code="no_answer",
         message=f"The model gave no usable answer in {scored.part.attempt} attempts.",
         remedy="Look for this job in the transform job logs; upload the file again to retry.",
     )
-    return rejected(slices[0].source, rejection, scored.batch)
+    source = slices[0].source
+    return Outcome(source, rejected(source, rejection, scored.batch))
 
 
 def _move_on(app: App, batches: Batches, part: Part, unanswered: bytes) -> None:

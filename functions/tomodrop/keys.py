@@ -4,7 +4,8 @@ uploads      incoming/<path>   labelled/<class>/<group>/<file>
 work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
              training/<job>/…   sweep/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
-             rejected-labelled/<class>/<group>/<file>.json   models/<job>/…
+             predictions/<path>.map.png   models/<job>/…
+             rejected-labelled/<class>/<group>/<file>.json
 """
 
 import hashlib
@@ -131,6 +132,11 @@ def rejection_key(upload_key: str) -> str:
     """Key of the rejection JSON of an upload, labelled or not."""
     folder = REJECTED_LABELLED if upload_key.startswith(LABELLED) else REJECTED
     return folder + result_name(upload_key)
+
+
+def class_maps_key(upload_key: str) -> str:
+    """Key of the picture of class-activation maps beside an upload's prediction."""
+    return PREDICTIONS + result_name(upload_key).removesuffix(_SUFFIX) + ".map.png"
 
 
 def result_name(upload_key: str) -> str:

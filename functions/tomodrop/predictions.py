@@ -79,6 +79,28 @@ class VolumeReading(Strict):
     slices_without_lung: list[int]
 
 
+class SliceMap(Strict):
+    """One map: of slice `index`, for class `label`; grey g is low + (high - low) · g / 255."""
+
+    index: int = Field(ge=0)
+    label: str
+    low: float
+    high: float
+
+
+class ClassMaps(Strict):
+    """Where scores come from: class-activation maps as a grey PNG at `key`, beside this JSON.
+
+    The maps of the slices that count lie one below the other, each `width` by `height` cells that
+    are spread over the whole slice; `maps` tells what they are, from the top.
+    """
+
+    key: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    maps: list[SliceMap]
+
+
 class Rejection(Strict):
     """Why there is no prediction: a stable code, what is wrong, and what to do."""
 
@@ -99,6 +121,9 @@ class Result(Strict):
     )
     volume: VolumeReading | None = Field(
         default=None, description="only for uploads of many slices"
+    )
+    class_maps: ClassMaps | None = Field(
+        default=None, description="only when KeepClassMaps asks for it"
     )
     rejection: Rejection | None = None
     model: ModelReference | None = None

@@ -6,6 +6,10 @@ the wrong order, so a result is put with S3's conditional writes and the other f
 conditional delete too: by then a third writer may have put a newer one in its place.
 
 Many results are put together, and the other folder is then looked at by listing it once for all.
+
+A picture of class-activation maps lies beside its prediction, under one key for all versions. It is
+put before the JSON that names it and goes before that does, by the same conditions, so a JSON that
+stays has its picture, and no picture stays without its JSON, wherever a writer breaks off.
 """
 
 from collections.abc import Sequence
@@ -29,17 +33,31 @@ if TYPE_CHECKING:
 _BUSY = frozenset({"ConditionalRequestConflict", "409"})
 _REPLACED = frozenset({"PreconditionFailed", "412"})
 _MAX_RACES = 10
+_JSON, _PNG = "application/json", "image/png"
 # A page of a listing costs about as much as so many looks at single keys (S3 pricing: LIST is
 # billed as PUT, HEAD as GET).
 _LOOKS_PER_LISTING = 16
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The result of one upload version, and the picture of class-activation maps it names."""
+
+    source: Source
+    result: Result
+    class_maps: bytes | None = None
+
+
+@dataclass(frozen=True)
 class _Stored:
-    """A result that lies in the bucket: the upload version it answers, and its own ETag."""
+    """What lies in the bucket: the upload version it is of, its own ETag, whether it has a picture.
+
+    A picture has none.
+    """
 
     source: Source
     etag: str
+    has_picture: bool
 
 
 @dataclass(frozen=True)
@@ -68,13 +86,11 @@ def publish(s3: "S3Client", bucket: str, source: Source, result: Result) -> bool
     ClientError
         S3 refused for another reason than a lost race, or ten races were lost in a row.
     """
-    return _settle(s3, bucket, _put(s3, bucket, source, result))
+    return _settle(s3, bucket, _put(s3, bucket, Outcome(source, result)))
 
 
-def publish_all(
-    s3: "S3Client", bucket: str, pool: Executor, results: Sequence[tuple[Source, Result]]
-) -> None:
-    """`publish` many, with hardly more than one call for each.
+def publish_all(s3: "S3Client", bucket: str, pool: Executor, outcomes: Sequence[Outcome]) -> None:
+    """`publish` many with their pictures, with hardly more than one call for each of both.
 
     Raises
     ------
@@ -82,7 +98,7 @@ def publish_all(
         As `publish`; all other results that were begun are put.
     """
     # Drained, so that a failure is raised here.
-    written = list(pool.map(lambda pair: _put(s3, bucket, *pair), results))
+    written = list(pool.map(lambda outcome: _put(s3, bucket, outcome), outcomes))
     absent = {
         key
         for status in ("predicted", "rejected")
@@ -139,10 +155,17 @@ def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:
     return {key for key in ordered if key <= reached} - present
 
 
-def _put(s3: "S3Client", bucket: str, source: Source, result: Result) -> _Written:
-    own, other = _homes(source.key, result.status)
-    is_new, mine = _put_if_newer(s3, bucket, own, source, result.to_json())
-    return _Written(source, result.status, own, other, is_new, mine)
+def _put(s3: "S3Client", bucket: str, outcome: Outcome) -> _Written:
+    source, status = outcome.source, outcome.result.status
+    own, other = _homes(source.key, status)
+    picture = outcome.class_maps
+    if picture is not None:
+        _put_if_newer(s3, bucket, keys.class_maps_key(source.key), _Body(source, picture, _PNG))
+    body = _Body(source, outcome.result.to_json(), _JSON, has_picture=picture is not None)
+    is_new, mine = _put_if_newer(s3, bucket, own, body)
+    if picture is not None and not (mine and mine.has_picture):
+        _drop_picture(s3, bucket, source)
+    return _Written(source, status, own, other, is_new, mine)
 
 
 def _homes(upload_key: str, status: Literal["predicted", "rejected"]) -> tuple[str, str]:
@@ -158,11 +181,25 @@ def _settle(s3: "S3Client", bucket: str, written: _Written) -> bool:
     if not opposite:
         return written.is_new
     if _outweighs(written.source, written.status, opposite.source):
-        _delete_unless_replaced(s3, bucket, written.other, opposite)
+        _withdraw(s3, bucket, written.other, opposite, written.source)
         return written.is_new
     if written.mine:
-        _delete_unless_replaced(s3, bucket, written.own, written.mine)
+        _withdraw(s3, bucket, written.own, written.mine, written.source)
     return False
+
+
+def _withdraw(s3: "S3Client", bucket: str, key: str, seen: _Stored, by: Source) -> None:
+    if seen.has_picture:
+        _drop_picture(s3, bucket, by)
+    _delete_unless_replaced(s3, bucket, key, seen)
+
+
+def _drop_picture(s3: "S3Client", bucket: str, by: Source) -> None:
+    """Delete the upload's picture if it is of version `by` or an older one."""
+    key = keys.class_maps_key(by.key)
+    there = _stored(s3, bucket, key)
+    if there and not is_newer(there.source, by):
+        _delete_unless_replaced(s3, bucket, key, there)
 
 
 def _outweighs(source: Source, status: Literal["predicted", "rejected"], opposite: Source) -> bool:
@@ -171,19 +208,40 @@ def _outweighs(source: Source, status: Literal["predicted", "rejected"], opposit
     return status == "predicted" and not is_newer(opposite, source)
 
 
+@dataclass(frozen=True)
+class _Body:
+    """What is put: of which version, its bytes and their type."""
+
+    source: Source
+    content: bytes
+    content_type: str
+    has_picture: bool = False
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What `_stored` reads."""
+        source = self.source
+        return {
+            "upload-version": source.version_id,
+            "upload-sequencer": source.sequencer,
+            "upload-modified": source.last_modified,
+        } | ({"class-maps": "1"} if self.has_picture else {})
+
+
 def _put_if_newer(
-    s3: "S3Client", bucket: str, key: str, source: Source, body: bytes
+    s3: "S3Client", bucket: str, key: str, body: _Body
 ) -> tuple[bool, _Stored | None]:
-    """Whether the result was put, and the result of this version that lies there now, if any."""
+    """Whether it was put, and what of this version lies there now, if anything."""
+    source = body.source
     condition: dict[str, str] = {"IfNoneMatch": "*"}
     for _ in range(_MAX_RACES):
         try:
             put = s3.put_object(
                 Bucket=bucket,
                 Key=key,
-                Body=body,
-                ContentType="application/json",
-                Metadata=_metadata(source),
+                Body=body.content,
+                ContentType=body.content_type,
+                Metadata=body.metadata,
                 **condition,  # type: ignore[arg-type] # one of two keyword arguments
             )
         except ClientError as error:
@@ -192,10 +250,12 @@ def _put_if_newer(
                 raise
             lost = error
         else:
-            return True, _Stored(source, put["ETag"])
+            return True, _Stored(source, put["ETag"], body.has_picture)
         there = _stored(s3, bucket, key)
         if there and not is_newer(source, there.source):
             return False, None if is_newer(there.source, source) else there
+        if there and there.has_picture and not body.has_picture:
+            _drop_picture(s3, bucket, source)
         condition = {"IfMatch": there.etag} if there else {"IfNoneMatch": "*"}
     raise lost
 
@@ -212,16 +272,8 @@ def _delete_unless_replaced(s3: "S3Client", bucket: str, key: str, seen: _Stored
         return
 
 
-def _metadata(source: Source) -> dict[str, str]:
-    return {
-        "upload-version": source.version_id,
-        "upload-sequencer": source.sequencer,
-        "upload-modified": source.last_modified,
-    }
-
-
 def _stored(s3: "S3Client", bucket: str, key: str) -> _Stored | None:
-    """The result at `key`; None when there is none."""
+    """The result or picture at `key`; None when there is none."""
     try:
         head = s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -239,4 +291,4 @@ def _stored(s3: "S3Client", bucket: str, key: str) -> _Stored | None:
         sha256="",
         last_modified=metadata.get("upload-modified", ""),
     )
-    return _Stored(source, head["ETag"])
+    return _Stored(source, head["ETag"], metadata.get("class-maps") == "1")

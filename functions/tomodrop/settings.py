@@ -148,6 +148,7 @@ class Settings(BaseModel):
     transform_instance_count: int = Field(ge=1)
     max_concurrent_transforms: int = Field(ge=1, le=16)
     answer_detail: Literal["plain", "verbose"]
+    keep_class_maps: bool
     minimum_typicality: float = Field(ge=0, le=1)
 
     hyperparameters: Pairs
@@ -157,6 +158,13 @@ class Settings(BaseModel):
     validation_share: float = Field(gt=0, lt=1)
     split_key: str = Field(min_length=1, max_length=64)
     minimum_validation_accuracy: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ask_for_maps_verbosely(self) -> Self:
+        if self.keep_class_maps and self.answer_detail == "plain":
+            message = "KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose: a plain answer has no map"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _refuse_half_a_network(self) -> Self:

@@ -13,6 +13,7 @@ from tomodrop.settings import Settings
 _MAX_PAYLOAD_MB = 6
 # The built-in image classification knows the plain form only.
 _ACCEPT = {"plain": "application/jsonlines", "verbose": "application/jsonlines;verbose=1"}
+_WITH_MAP = ";map=1"
 
 
 def transform_request(
@@ -43,7 +44,8 @@ def transform_request(
         },
         "TransformOutput": {
             "S3OutputPath": f"s3://{work}/{keys.job_outputs(job).rstrip('/')}",
-            "Accept": _ACCEPT[settings.answer_detail],
+            "Accept": _ACCEPT[settings.answer_detail]
+            + (_WITH_MAP if settings.keep_class_maps else ""),
             "AssembleWith": "Line",
             **output_key(settings),
         },

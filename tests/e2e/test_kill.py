@@ -44,7 +44,9 @@ def folders(tmp_path: Path) -> Path:
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
-    settings = [f"--set={name}={value}" for name, value in PARAMETERS.items()]
+    # Not exported: the one way of the end-to-end tests that PyTorch serves.
+    served = {"ExtraHyperparameters": "serving_precision=none"}
+    settings = [f"--set={name}={value}" for name, value in (PARAMETERS | served).items()]
     arguments = ["run", "--once", "--inbox=inbox", "--labelled=labelled", "--out=out"]
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, *arguments, "--state=state", *settings],

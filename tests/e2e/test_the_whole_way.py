@@ -90,6 +90,16 @@ def test_training_was_asked_for_in_pipe_mode_and_left_its_curves(stack: Stack) -
     }
 
 
+def test_the_model_was_exported_and_is_served_by_openvino(stack: Stack) -> None:
+    model = live_model(stack)
+    assert model
+    key = f"models/{model['training_job']}/model.json"
+    body = stack.client("s3").get_object(Bucket=stack.predictions, Key=key)["Body"].read()
+    serving = json.loads(body)["serving"]
+    assert serving["precision"] in serving["kept"]
+    assert serving["measured"][serving["precision"]]["images_per_second"] > 0
+
+
 def test_repeated_and_reordered_events_give_one_json_of_the_newest_version(stack: Stack) -> None:
     key = "incoming/again/a.png"
     first, second = put(stack, key, picture(201)), put(stack, key, picture(202))

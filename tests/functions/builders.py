@@ -66,6 +66,7 @@ ENVIRONMENT = {
     "MAX_CONCURRENT_TRANSFORMS": "4",
     "ANSWER_DETAIL": "plain",
     "MINIMUM_TYPICALITY": "0.05",
+    "KEEP_CLASS_MAPS": "false",
     "HYPERPARAMETERS": 'num_layers=152,epochs=50,lr_scheduler_step="10,20",augmentation_type=',
     "EXTRA_HYPERPARAMETERS": "",
     "STARTING_MODEL_KEY": "",
@@ -153,6 +154,13 @@ def prediction_of(of: Source, covid: float = 0.75, slices: int = 1) -> Result:
         ),
         BatchReference(id=JOB.batch, job=str(JOB)),
     )
+
+
+def grey_map(*greys: int) -> bytes:
+    """The PNG of a map of 2 x 2 cells; further greys are maps below it."""
+    picture = Image.new("L", (2, len(greys) // 2))
+    picture.putdata(greys)
+    return encoded(picture)
 
 
 def rejection_of(of: Source, code: str = "damaged_image") -> Result:
@@ -248,7 +256,7 @@ def results(app: App) -> dict[str, dict[str, Any]]:
     bucket = app.settings.predictions_bucket
     found: dict[str, dict[str, Any]] = {}
     for folder in (keys.PREDICTIONS, keys.REJECTED, keys.REJECTED_LABELLED):
-        for item in app.s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", []):
-            body = app.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-            found[item["Key"]] = json.loads(body)
+        for key in objects.keys_under(app.s3, bucket, folder):
+            if key.endswith(".json"):
+                found[key] = json.loads(objects.read(app.s3, bucket, key))
     return found

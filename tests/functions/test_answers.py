@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.functions.builders import CLASSES, JOB, lines_of, source
 from tomodrop import keys, objects
-from tomodrop.answers import Answer, find_outputs, parse_answer, read_answers
+from tomodrop.answers import Activation, Answer, find_outputs, parse_answer, read_answers
 from tomodrop.clients import App
 from tomodrop.errors import AnswerError
 
@@ -59,6 +59,43 @@ def test_a_verbose_answer_is_read_and_its_calibrated_probabilities_go_first() ->
     found = parse_answer(verbose() + b"\n", CLASSES)
     assert found == Answer((0.25, 0.75), (0.6, 0.4), 0.37)
     assert found.best == (0.6, 0.4)
+
+
+MAP = {"map": "cGljdHVyZQ==", "map_class": "covid", "map_range": [-1, 2.5]}
+
+
+def test_the_map_of_a_verbose_answer_is_kept_as_it_came() -> None:
+    found = parse_answer(verbose(**MAP), CLASSES)
+    assert found.activation == Activation(b"picture", "covid", -1.0, 2.5)
+    assert parse_answer(verbose(), CLASSES).activation is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"map": None},
+        {"map": 7},
+        {"map": "no base64!"},
+        {"map": "cGljdHVyZQ"},
+        {"map": "A" * 200_000},
+        {"map": "\N{PILE OF POO}AA="},
+        {"map_class": "other"},
+        {"map_class": None},
+        {"map_class": []},
+        {"map_range": None},
+        {"map_range": [0]},
+        {"map_range": [0, 1, 2]},
+        {"map_range": "01"},
+        {"map_range": [0, "1"]},
+        {"map_range": [False, 1]},
+        {"map_range": [0, float("nan")]},
+        {"map_range": [float("-inf"), 0]},
+        {"map_range": [0, 10**400]},
+    ],
+    ids=str,
+)
+def test_a_map_that_cannot_be_read_costs_no_answer(wrong: dict[str, Any]) -> None:
+    assert parse_answer(verbose(**(MAP | wrong)), CLASSES) == Answer((0.25, 0.75), (0.6, 0.4), 0.37)
 
 
 @pytest.mark.parametrize("absent", [..., None])

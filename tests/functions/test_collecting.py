@@ -1,14 +1,30 @@
 """Collect: what a job answered is published, what it did not goes to the next attempt."""
 
+import base64
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
 import collect as step
-from tests.functions.builders import CHOICE, JOB, MODEL, lines_of, png, put_answers, results, source
+from tests.functions.builders import (
+    CHOICE,
+    JOB,
+    MODEL,
+    REPOSITORY,
+    grey_map,
+    lines_of,
+    png,
+    put_answers,
+    results,
+    source,
+)
 from tests.functions.conftest import Context
 from tests.functions.interference import refusing
 from tomodrop import collecting, keys, objects
@@ -23,6 +39,7 @@ from tomodrop.slices import IndexLine, read_lines, write_lines
 
 ENDED = JobEnded(str(JOB), "Completed", "")
 FAILED = JobEnded(str(JOB), "Failed", "AlgorithmError: See job logs for more information")
+SCHEMA = json.loads((REPOSITORY / "docs/prediction.schema.json").read_text())
 RECORD = MODEL.model_dump(mode="json")
 
 
@@ -93,6 +110,40 @@ def test_an_atypical_slice_is_answered_with_a_warning(stack: App) -> None:
     assert warning.startswith("Atypical: only 4.9 % of held-out slices are less typical")
     assert (second["prediction"]["typicality"], second["warnings"]) == (0.05, [])
     assert report(stack)["atypical"] == 1
+
+
+def test_maps_are_kept_beside_the_predictions_when_asked_for(stack: App) -> None:
+    stack = replace(
+        stack,
+        settings=stack.settings.model_copy(
+            update={"answer_detail": "verbose", "keep_class_maps": True}
+        ),
+    )
+    one, volume, without = submit(stack, 1, 2, 1)
+    greys = base64.b64encode(grey_map(0, 1, 2, 255))
+    told = b'{"prediction": [0.3, 0.7], "map": "%s", "map_class": "covid", "map_range": [-1, 3.5]}'
+    put_answers(stack, JOB, one, told % greys)
+    put_answers(stack, JOB, volume, told % greys)
+    put_answers(stack, JOB, without, b'{"prediction": [0.3, 0.7]}')
+    assert collect(stack, ENDED) == Collected(predicted=3, rejected=0, retried=0)
+    found = results(stack)
+    bucket = stack.settings.predictions_bucket
+    kept = [key for key in objects.keys_under(stack.s3, bucket, "") if key.endswith(".map.png")]
+    assert kept == ["predictions/0.png.map.png", "predictions/1.png.map.png"]
+    assert found["predictions/0.png.json"]["class_maps"] == {
+        "key": "predictions/0.png.map.png",
+        "width": 2,
+        "height": 2,
+        "maps": [{"index": 0, "label": "covid", "low": -1.0, "high": 3.5}],
+    }
+    assert len(found["predictions/1.png.json"]["class_maps"]["maps"]) == 2
+    with Image.open(io.BytesIO(objects.read(stack.s3, bucket, kept[1]))) as picture:
+        assert list(picture.tobytes()) == [0, 1, 2, 255] * 2
+    assert "class_maps" not in found["predictions/2.png.json"]
+    (warning,) = found["predictions/2.png.json"]["warnings"]
+    assert "no class-activation map" in warning
+    for document in found.values():
+        jsonschema_rs.validate(SCHEMA, document)
 
 
 def test_an_answer_of_other_classes_is_no_answer(stack: App) -> None:

@@ -18,7 +18,7 @@ from tests.functions.interference import before_call, dies_before, refusing
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.predictions import Result
-from tomodrop.publishing import absent_keys, publish, publish_all
+from tomodrop.publishing import Outcome, absent_keys, publish, publish_all
 from tomodrop.slices import Source
 
 Writer = Callable[[], bool]
@@ -66,7 +66,8 @@ def test_a_labelled_upload_and_an_incoming_one_never_share_a_result(
     publish(stack.s3, bucket, source("incoming/covid/p1/a.png"), prediction_of(OLD))
     if together:
         with ThreadPoolExecutor(2) as pool:
-            publish_all(stack.s3, bucket, pool, [(of_labelled, rejection_of(of_labelled))])
+            rejection = Outcome(of_labelled, rejection_of(of_labelled))
+            publish_all(stack.s3, bucket, pool, [rejection])
     else:
         assert publish(stack.s3, bucket, of_labelled, rejection_of(of_labelled))
     assert sorted(results(stack)) == [
@@ -224,7 +225,8 @@ def test_a_writer_that_dies_anywhere_is_made_good_by_its_repeat(
 def publish_together(stack: App, *pairs: tuple[Source, str]) -> None:
     bucket = stack.settings.predictions_bucket
     with ThreadPoolExecutor(4) as pool:
-        publish_all(stack.s3, bucket, pool, [(of, result_of(of, status)) for of, status in pairs])
+        outcomes = [Outcome(of, result_of(of, status)) for of, status in pairs]
+        publish_all(stack.s3, bucket, pool, outcomes)
 
 
 def uploads_named(*names: str) -> list[Source]:

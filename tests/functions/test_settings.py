@@ -128,6 +128,7 @@ def test_each_variable_is_needed(absent: str) -> None:
         ("TRANSFORM_TARGET_MINUTES", "nan"),
         ("ANSWER_DETAIL", "full"),
         ("ANSWER_DETAIL", ""),
+        ("KEEP_CLASS_MAPS", "perhaps"),
         ("MINIMUM_TYPICALITY", "1.1"),
         ("MINIMUM_TYPICALITY", "-0.1"),
         ("MINIMUM_TYPICALITY", "nan"),
@@ -148,3 +149,12 @@ def test_all_faults_are_reported_together() -> None:
         Settings.from_environment(environment)
     for name in ("MAX_ATTEMPTS", "IMAGE_SHAPE", "WORK_BUCKET", "template.yaml"):
         assert name in str(refused.value)
+
+
+def test_maps_are_kept_of_verbose_answers_only() -> None:
+    asked = ENVIRONMENT | {"KEEP_CLASS_MAPS": "true"}
+    assert Settings.from_environment(asked | {"ANSWER_DETAIL": "verbose"}).keep_class_maps
+    with pytest.raises(
+        SettingsError, match=r"wrong: .*KEEP_CLASS_MAPS needs ANSWER_DETAIL verbose"
+    ):
+        Settings.from_environment(asked)

@@ -63,6 +63,13 @@ def test_only_a_stack_that_asks_for_more_gets_verbose_answers(settings: Settings
     assert faults("CreateTransformJob", transform_request(asked, JOB, MODEL_NAME, CHOICE)) == ""
 
 
+def test_maps_are_asked_for_when_they_are_to_be_kept(settings: Settings) -> None:
+    asked = settings.model_copy(update={"answer_detail": "verbose", "keep_class_maps": True})
+    request = transform_request(asked, JOB, MODEL_NAME, CHOICE)
+    assert request["TransformOutput"]["Accept"] == "application/jsonlines;verbose=1;map=1"
+    assert faults("CreateTransformJob", request) == ""
+
+
 @pytest.mark.parametrize("job", [JOB, JobName("a" * 20, JOB.batch, "12345", 10)], ids=str)
 def test_sagemaker_s_model_accepts_it(settings: Settings, job: JobName) -> None:
     request = transform_request(settings, job, MODEL_NAME, CHOICE)

@@ -138,6 +138,29 @@ def test_a_name_too_long_for_a_disk_is_cut_and_stays_unique(s3: Any, out: Path) 
     assert len(mirror.answers) == 2
 
 
+def test_maps_come_beside_their_json_and_go_with_it(s3: Any, out: Path) -> None:
+    mirror = Mirror(s3, BUCKET, out)
+    put(s3, "predictions/a.png.json", result("v1"))
+    put(s3, "predictions/a.png.map.png", b"\x89PNG a map")
+    mirror.refresh()
+    assert (out / "predictions/a.png.map.png").read_bytes() == b"\x89PNG a map"
+    assert (list(mirror.answers), mirror.problems) == (["predictions/a.png.json"], {})
+    s3.delete_object(Bucket=BUCKET, Key="predictions/a.png.map.png")
+    mirror.refresh()
+    assert tree(out) == ["predictions/a.png.json"]
+
+
+@pytest.mark.parametrize("folder", ["predictions", "rejected"])
+def test_a_map_of_an_earlier_run_does_not_stay_beside_a_json_that_has_none(
+    s3: Any, out: Path, folder: str
+) -> None:
+    write_atomically(out / "predictions/a.png.map.png", iter([b"\x89PNG of long ago"]))
+    write_atomically(out / "predictions/b.png.map.png", iter([b"of another"]))
+    put(s3, f"{folder}/a.png.json", result())
+    Mirror(s3, BUCKET, out).refresh()
+    assert tree(out) == sorted([f"{folder}/a.png.json", "predictions/b.png.map.png"])
+
+
 @pytest.mark.parametrize("key", ["predictions/../../x", "/etc/x", "a//b", "a/./b", "a/", "a\0b"])
 def test_a_key_that_would_leave_out_has_no_name_there(key: str) -> None:
     with pytest.raises(ValueError, match="no path below a folder"):

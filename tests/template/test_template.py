@@ -254,6 +254,14 @@ def test_a_region_without_the_algorithm_asks_for_an_image() -> None:
     assert "AlgorithmImage" in assertion["AssertDescription"]
 
 
+def test_maps_are_refused_where_answers_are_plain() -> None:
+    rule = source()["Rules"]["MapsComeInVerboseAnswers"]
+    [assertion] = rule["Assertions"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "KeepClassMaps"}, "true"]}
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AnswerDetail"}, "verbose"]}
+    assert "AnswerDetail verbose" in assertion["AssertDescription"]
+
+
 def test_such_a_region_takes_an_image_of_ones_own() -> None:
     image = f"{ACCOUNT}.dkr.ecr.mx-central-1.amazonaws.com/tomodrop:3"
     assert deploy("mx-central-1", AlgorithmImage=image).environment()["ALGORITHM_IMAGE"] == image

@@ -18,6 +18,7 @@ from training.algorithm.image_records import pack_image
 from training.algorithm.paths import Layout
 from training.algorithm.records import write_record
 
+PIECE_BYTES = 64 * 1024
 REPOSITORY = Path(__file__).resolve().parents[2]
 PIPE_CHANNEL = {
     "ContentType": "application/x-recordio",
@@ -76,6 +77,8 @@ class Job:
 
     layout: Layout
     fed: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
+    """Passes and bytes so far, by channel; what is not read any more is not sent."""
 
     def feed(self, channel: str, *passes: bytes) -> None:
         """Give each pass its FIFO, in a thread; the next appears when the one before is done."""
@@ -87,8 +90,10 @@ class Job:
             path = self.layout.fifo(channel, number)
             os.mkfifo(path)
             # A reader may close early: that is the end of this pass, not of the feeder.
-            with suppress(BrokenPipeError), path.open("wb") as fifo:
-                fifo.write(content)
+            with suppress(BrokenPipeError), path.open("wb", buffering=0) as fifo:
+                for start in range(0, len(content), PIECE_BYTES):
+                    sent = fifo.write(content[start : start + PIECE_BYTES])
+                    self.sent[channel] = self.sent.get(channel, 0) + sent
             self.fed[channel] = number + 1
 
     def configure(self, hyperparameters: Mapping[str, str], **channels: object) -> None:

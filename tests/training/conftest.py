@@ -18,8 +18,8 @@ from training.algorithm.log import LOGGER
 
 
 class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, level: int = logging.WARNING) -> None:
+        super().__init__(level)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -32,6 +32,17 @@ def warnings() -> Iterator[list[str]]:
     handler = _Lines()
     LOGGER.addHandler(handler)
     yield handler.lines
+    LOGGER.removeHandler(handler)
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """All that the algorithm logs while the test runs."""
+    handler, level = _Lines(logging.INFO), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    yield handler.lines
+    LOGGER.setLevel(level)
     LOGGER.removeHandler(handler)
 
 

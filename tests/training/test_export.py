@@ -37,7 +37,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 GIVEN = {
-    "serving_precision": "auto",
     "num_classes": "2",
     "num_training_samples": "40",
     "num_layers": "20",
@@ -273,6 +272,59 @@ def test_a_job_that_cannot_be_measured_keeps_its_model(job: Job, warnings: list[
     assert not list(job.layout.model.glob("*openvino*"))
     (said,) = [line for line in warnings if "not exported" in line]
     assert "no FIFO" in said
+
+
+def test_only_the_beginning_of_train_is_read_for_the_calibration(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "CALIBRATION_SLICES", 20)
+    monkeypatch.setattr(export, "has_flags", lambda _precision, _flags: True)
+    # The second pass over train is the calibration's. All of it is more than FIFO and mixing hold.
+    long = as_stream(make_samples(40)) * 300
+    job.feed("train", as_stream(make_samples(40)), long)
+    job.feed("validation", *[as_stream(make_samples(24, first_seed=90))] * 2)
+    settings = TrainSettings(job.layout, (), None, None, "a-job", pipe_timeout_s=2)
+    run_job(read_hyperparameters(GIVEN), settings, ("0", "1"), threading.Event())
+    assert load_model(job.layout.model)[0].serving is not None
+    assert job.sent["train"] < len(long) / 2
+
+
+@pytest.mark.parametrize("absent", ["openvino", "nncf"])
+def test_what_is_not_installed_is_done_without(
+    job: Job, monkeypatch: pytest.MonkeyPatch, said: list[str], absent: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == absent else find(name)
+    )
+    monkeypatch.setattr(export, "has_flags", lambda _precision, _flags: True)
+    run(job)
+    serving = load_model(job.layout.model)[0].serving
+    if absent == "openvino":
+        assert serving is None
+        assert "OpenVINO is not installed: the model is not exported, PyTorch will serve it" in said
+    else:
+        assert serving is not None
+        assert set(serving["measured"]) == {"fp32", "bf16"}
+        assert "NNCF is not installed: whole numbers are not tried" in said
+
+
+def test_whatever_the_library_raises_the_model_is_kept(
+    job: Job, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    class Unsupported(Exception):
+        """As OpenVINO's own, of no base that is known here."""
+
+    def refuse(*_arguments: object) -> None:
+        raise Unsupported("no such operation")
+
+    monkeypatch.setattr(export, "convert", refuse)
+    run(job, passes=2)
+    assert load_model(job.layout.model)[0].serving is None
+    assert "serving it needs PyTorch: no such operation" in "".join(warnings)
+    predictor = Predictor.load(job.layout.model)
+    predictor.check()
+    assert predictor.engine.name.startswith("PyTorch")
 
 
 def test_where_whole_numbers_lose_too_much_fewer_layers_get_them(

@@ -1,10 +1,12 @@
 """Near the end of a job: the shipped network as OpenVINO's files, for serving without PyTorch.
 
-Which precision is served in is measured: a pass over train brings the slices that whole numbers
-are fitted to, one over validation those that every precision answers. :mod:`precision` decides.
+Which precision is served in is measured: the beginning of a pass over train brings the slices that
+whole numbers are fitted to, a pass over validation those that every precision answers.
+:mod:`precision` decides.
 """
 
 import contextlib
+import importlib.util
 import io
 import logging
 import tempfile
@@ -26,9 +28,9 @@ from training.algorithm.artefact import (
     add_openvino,
 )
 from training.algorithm.cpu import count_cores, cpu_flags, cpu_name
-from training.algorithm.data import Channel, as_rows
+from training.algorithm.data import as_rows
 from training.algorithm.engines import Levels
-from training.algorithm.failure import JobFailedError, StoppedError
+from training.algorithm.failure import StoppedError
 from training.algorithm.log import LOGGER, Progress
 from training.algorithm.metrics import score
 from training.algorithm.openvino_engine import OpenvinoEngine
@@ -49,6 +51,7 @@ from training.algorithm.precision import (
 from training.algorithm.torch_engine import ServedNetwork, load_classifier
 
 CALIBRATION_SLICES = 300
+"""So many are read, mixed, from the start of a pass, which then ends."""
 VALIDATION_SLICES = 500
 """At most about so many are looked at, every nth of a channel that has more."""
 _CHUNK = 16
@@ -69,13 +72,16 @@ def export(run: Run, folder: Path) -> None:
     """
     if run.chosen.serving_precision == NONE:
         return
+    if importlib.util.find_spec("openvino") is None:
+        LOGGER.info("OpenVINO is not installed: the model is not exported, PyTorch will serve it")
+        return
     try:
         # Within the model's folder, so that what is finished can be moved.
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unfinished:
             choice = _Export(run, folder, Path(unfinished)).export()
     except StoppedError:
         LOGGER.warning("Told to stop: the model is not exported, serving it needs PyTorch")
-    except (ImportError, JobFailedError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001  # OpenVINO's and NNCF's have no base but this
         LOGGER.warning("The model is not exported, serving it needs PyTorch: %s", error)
     else:
         LOGGER.info("Exported, to be served in %s: %s", choice.precision, choice.reason)
@@ -94,13 +100,13 @@ class _Export:
         run, flags = self.run, cpu_flags()
         network = convert(self.folder, run.chosen.image_shape)
         graphs = {AS_LEARNED: self._save(network, AS_LEARNED)}
-        validation = _collect(run, run.validation, run.validation_samples, VALIDATION_SLICES)
+        validation = _validation_slices(run)
         measured = {
             precision: measure(graphs[AS_LEARNED], precision, validation, run.stop)
             for precision in (FP32, BF16)
             if has_flags(precision, flags)
         }
-        if has_flags(INT8, flags):
+        if has_flags(INT8, flags) and _can_quantise():
             graphs[QUANTISED], measured[INT8] = self._quantise(network, validation, measured[FP32])
         choice = choose(measured, run.chosen.serving_precision)
         if choice.precision != INT8:
@@ -118,9 +124,9 @@ class _Export:
     ) -> tuple[Path, Measured]:
         """Give whole numbers to all convolutions, or to fewer where that loses too much."""
         run = self.run
-        train = _collect(run, run.train, run.chosen.num_training_samples, CALIBRATION_SLICES)
+        images = _calibration_slices(run)
         for careful in (False, True):
-            quantised = quantise(network, train.images, run.stop, careful=careful)
+            quantised = quantise(network, images, run.stop, careful=careful)
             graph = self._save(quantised, QUANTISED)
             measured = measure(graph, INT8, validation, run.stop)
             if is_exact_enough(measured, reference):
@@ -155,7 +161,7 @@ def quantise(network: Any, images: Levels, stop: threading.Event, *, careful: bo
     :raises StoppedError: when told to stop.
     """
     load_openvino()  # before NNCF, which would send an event as well
-
+    # Whoever waits for the job sees by these lines that it is not stuck.
     LOGGER.info("Export, fitting int8")
     progress = Progress("Export, fitting int8", len(images), 1)
 
@@ -214,12 +220,37 @@ def _delicate(network: Any) -> list[str]:
     return [r".*resnet\.conv1/.*", rf".*resnet\.{last}\..*"]
 
 
-def _collect(run: Run, channel: Channel, count: int | None, enough: int) -> Slices:
-    """Keep the slices of a channel's next pass; it has about ``count``."""
-    every = max(1, -(-(count or 0) // enough))
-    progress = Progress(f"Export, {channel.name}", None, run.chosen.mini_batch_size)
+def _can_quantise() -> bool:
+    if importlib.util.find_spec("nncf") is not None:
+        return True
+    LOGGER.info("NNCF is not installed: whole numbers are not tried")
+    return False
+
+
+def _calibration_slices(run: Run) -> Levels:
+    """Take slices from the start of train's next pass, and end it: a large channel has no use here.
+
+    Mixed as for learning, so that a run of one class at its start does not fill them.
+    """
+    enough = min(CALIBRATION_SLICES, run.chosen.num_training_samples)
+    progress = Progress("Export, train", enough, run.chosen.mini_batch_size)
+    images: list[Levels] = []
+    with run.train.batches(shuffled=True) as batches:
+        for batch in batches:
+            images.append(as_rows(batch.images))
+            progress.add(len(batch.labels))
+            if sum(map(len, images)) >= CALIBRATION_SLICES:
+                break
+    return np.concatenate(images)[:CALIBRATION_SLICES]
+
+
+def _validation_slices(run: Run) -> Slices:
+    """Keep every nth slice of validation's next pass."""
+    count = run.validation_samples or 0
+    every = max(1, -(-count // VALIDATION_SLICES))
+    progress = Progress("Export, validation", count // every, run.chosen.mini_batch_size)
     images, labels = [], []
-    with channel.batches(share=(0, every)) as batches:
+    with run.validation.batches(share=(0, every)) as batches:
         for batch in batches:
             images.append(as_rows(batch.images))
             labels.append(batch.labels)
