@@ -172,6 +172,7 @@ def cloud(shape: Shape) -> Iterator[str]:
         assert server.stdin
         yield server.stdout.readline().strip()
         server.stdin.close()
+        server.stdout.read()
 
 
 def run(shape: Shape) -> Figures:
@@ -200,8 +201,8 @@ def table(rows: list[tuple[Shape, Figures]]) -> str:
         f"# Retraining, `python -m benchmarks.manifests`: Python {platform.python_version()}",
         "",
         "From the index parts in S3 to the training job: gathered, copies looked for, halved, laid",
-        "out, audited, manifests uploaded. Processor time is of all threads of the process. S3 is a",
-        "server on the same machine, so its latency is not in the figures. Lambda's limit is",
+        "out, audited, manifests uploaded. Processor time is of all threads together. S3 is on the",
+        "same machine, so its latency is not in the figures. Lambda's limit is",
         f"{LAMBDA_S} s; the function has {LAMBDA_MIB:,} MiB, and so 1.16 processors.",
         "",
         "| slices | uploads | parts | wall, s | processor, s | peak memory, MiB | disk, MiB |",
