@@ -103,6 +103,11 @@ def part_slices(batch: str, part: str, attempt: int) -> str:
     return f"{BATCHES}{batch}/parts/{part}/{attempt}.jsonl"
 
 
+def part_scored(batch: str, part: str, attempt: int) -> str:
+    """What earlier attempts answered of what this attempt of this part is to score."""
+    return f"{BATCHES}{batch}/parts/{part}/{attempt}.scored.json"
+
+
 def job_manifest(job: JobName) -> str:
     """Manifest of a transform job."""
     return f"{BATCHES}{job.batch}/jobs/{job}/manifest.json"
