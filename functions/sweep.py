@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from tomodrop.auditing import audit, go_on_with_audit
+from tomodrop.auditing import go_on_with_audit, take_receipt
 from tomodrop.clients import app
 from tomodrop.events import asks_for_audit, parse_schedule_event
 from tomodrop.sweeping import metrics_of, sweep
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return context.get_remaining_time_in_millis() / 1000
 
     if asks_for_audit(event):
-        receipt = audit(app(), datetime.now(UTC), left_s)
+        receipt = take_receipt(app(), datetime.now(UTC), left_s)
         metrics.add_metric("Audit_faults", MetricUnit.Count, len(receipt.get("faults", [])))
         return receipt
     parse_schedule_event(event)

@@ -83,7 +83,9 @@ def audit(state: Path, out: Path | None) -> Audited:
     environment = environment_of(state, FUNCTION)
     try:
         with _at_rest(state, environment) as s3:
-            summary = auditing.audit(_app(s3, environment), datetime.now(UTC), lambda: LEFT_S)
+            summary = auditing.take_receipt(
+                _app(s3, environment), datetime.now(UTC), lambda: LEFT_S
+            )
             return _brought(s3, environment, summary, out)
     except StateInUseError:
         summary = _ask(environment, state)

@@ -5,17 +5,15 @@
 """
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aws_lambda_powertools import Logger
-from boto3.s3.transfer import TransferConfig
 from pydantic import BaseModel
 
 from tomodrop import keys, objects
@@ -27,9 +25,6 @@ from tomodrop.positions import Position
 from tomodrop.predictions import NOTICE
 from tomodrop.receipt import FAULTS, Found, digested, lines_of, read_result, write_line
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
 REPORTS = "reports/audit/"
 POSITION_KEY = f"{keys.SWEEP}audit.json"
 CHUNK_ROWS = 500
@@ -37,6 +32,7 @@ PIECE_BYTES = 8 * 1024 * 1024
 # What a chunk may take, and a piece to be stored after it.
 RESERVE_S = 60.0
 MOST_NAMED = 100
+_LINES = "application/jsonl"
 
 logger = Logger(child=True)
 
@@ -75,7 +71,7 @@ class Audit(BaseModel):
             self.within_promise += 1
 
 
-def audit(app: App, now: datetime, left_s: Callable[[], float]) -> dict[str, Any]:
+def take_receipt(app: App, now: datetime, left_s: Callable[[], float]) -> dict[str, Any]:
     """Go on with an audit, or begin one; its summary, or `{"goes_on": True}` when time ended."""
     position = Position(app, POSITION_KEY, Audit)
     done = position.recall() or Audit(id=now.strftime("%Y%m%dT%H%M%SZ"))
@@ -95,7 +91,7 @@ def audit(app: App, now: datetime, left_s: Callable[[], float]) -> dict[str, Any
 def go_on_with_audit(app: App, now: datetime, left_s: Callable[[], float]) -> None:
     """Use what time a sweep left for an audit that had not enough of its own."""
     if left_s() > 2 * RESERVE_S and Position(app, POSITION_KEY, Audit).recall():
-        audit(app, now, left_s)
+        take_receipt(app, now, left_s)
 
 
 class _Auditor:
@@ -174,54 +170,21 @@ class _Auditor:
         digest = hashlib.sha256()
         pieces = [self._piece_key(number) for number in range(self._done.pieces)]
 
-        def bodies() -> Iterator[bytes]:
+        def lines() -> Iterator[str]:
             for key in pieces:
                 body = objects.read(s3, self._app.settings.work_bucket, key)
                 for line in digested(body):
                     digest.update(line)
-                yield body
+                for line in body.splitlines(keepends=True):
+                    yield line.decode()
 
-        s3.upload_fileobj(
-            io.BufferedReader(_Pieces(bodies())),
-            bucket,
-            f"{REPORTS}{self._done.id}.jsonl",
-            ExtraArgs={"ContentType": _LINES},
-            Config=TransferConfig(use_threads=False),
-        )
+        objects.write_stream(s3, bucket, f"{REPORTS}{self._done.id}.jsonl", lines(), _LINES)
         summary = summarise(self._done, digest.hexdigest(), self._now)
         body = json.dumps(summary, ensure_ascii=False, indent=2).encode() + b"\n"
         objects.write(s3, bucket, f"{REPORTS}{self._done.id}.json", body, "application/json")
         for key in pieces:
             s3.delete_object(Bucket=self._app.settings.work_bucket, Key=key)
         return summary
-
-
-_LINES = "application/jsonl"
-
-
-class _Pieces(io.RawIOBase):
-    """Bodies one after the other, as a file."""
-
-    def __init__(self, bodies: Iterator[bytes]) -> None:
-        super().__init__()
-        self._bodies, self._rest = bodies, memoryview(b"")
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """As `io.RawIOBase` has it."""
-        target = memoryview(buffer)
-        while not self._rest:
-            body = next(self._bodies, None)
-            if body is None:
-                return 0
-            self._rest = memoryview(body)
-        size = min(len(target), len(self._rest))
-        target[:size] = self._rest[:size]
-        self._rest = self._rest[size:]
-        return size
 
 
 def summarise(done: Audit, digest: str, now: datetime) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tests.functions.builders import (
 )
 from tests.functions.conftest import Context
 from tomodrop import auditing, keys, objects
-from tomodrop.auditing import audit, go_on_with_audit
+from tomodrop.auditing import go_on_with_audit, take_receipt
 from tomodrop.clients import App
 from tomodrop.errors import EventError
 from tomodrop.events import asks_for_audit
@@ -42,7 +42,7 @@ Lines = dict[tuple[str, str], dict[str, Any]]
 
 def audited(stack: App, now: datetime = NOW) -> tuple[dict[str, Any], Lines]:
     """A whole audit: its summary, and its lines by status and key."""
-    summary = audit(stack, now, lambda: 900.0)
+    summary = take_receipt(stack, now, lambda: 900.0)
     bucket = stack.settings.predictions_bucket
     stored = objects.read(stack.s3, bucket, f"reports/audit/{summary['audit']}.json")
     assert json.loads(stored) == summary
@@ -99,6 +99,14 @@ def test_every_upload_has_a_line_with_its_json_digest_and_model(stack: App) -> N
     assert summary["results"] == {"predicted": 1, "rejected": 1}
     assert summary["models"] == {MODEL.model_name: 1}
     assert summary["faults"] == []
+
+
+def test_a_picture_beside_a_prediction_is_no_result(stack: App) -> None:
+    answer(stack, put(stack, "incoming/a.png"))
+    write_result(stack, keys.class_maps_key("incoming/a.png"), b"a picture")
+    summary, lines = audited(stack)
+    assert set(lines) == {("answered", "incoming/a.png")}
+    assert summary["results"] == {"predicted": 1}
 
 
 def test_an_empty_stack_is_complete(stack: App) -> None:
@@ -280,7 +288,7 @@ def test_an_audit_without_time_goes_on_and_ends_the_same(
     whole, _ = audited(stack)
     in_one = receipt(stack, whole)
     monkeypatch.setattr(auditing, "CHUNK_ROWS", 3)
-    answers = [audit(stack, NOW, lambda: 59.0) for _ in range(5)]
+    answers = [take_receipt(stack, NOW, lambda: 59.0) for _ in range(5)]
     goes_on = {"audit": whole["audit"], "goes_on": True}
     assert answers[:4] == [goes_on] * 4
     assert answers[4] | {"audited_at": ""} == whole | {"audited_at": ""}
@@ -302,7 +310,7 @@ def test_a_sweep_goes_on_with_an_audit(stack: App, monkeypatch: pytest.MonkeyPat
     go_on_with_audit(stack, NOW, lambda: 900.0)
     folder, bucket = "reports/audit/", stack.settings.predictions_bucket
     assert objects.keys_under(stack.s3, bucket, folder) == []
-    assert audit(stack, NOW, lambda: 59.0)["goes_on"]
+    assert take_receipt(stack, NOW, lambda: 59.0)["goes_on"]
     go_on_with_audit(stack, NOW, lambda: 119.0)
     assert objects.keys_under(stack.s3, bucket, folder) == []
     go_on_with_audit(stack, NOW, lambda: 900.0)
