@@ -110,8 +110,8 @@ def to_grey(samples: Samples, scale: Scale, limits: Limits) -> Grey:
         native = samples.dtype.newbyteorder("=")
         table = _table(native.char, gain, bias, scale.padding, inverted=scale.inverted)
         unsigned = np.dtype(f"u{native.itemsize}")
-        grey: Grey = table[samples.astype(native, copy=False).view(unsigned)]
-        return grey
+        # Half the time of `table[...]`.
+        return np.take(table, samples.astype(native, copy=False).view(unsigned))
     grey = _bounded(samples.astype(np.float32), gain, bias, inverted=scale.inverted)
     return _without_padding(grey, samples, scale.padding)
 
