@@ -26,7 +26,7 @@ def encode(grey: Image.Image, channels: int) -> bytes:
     """
     pixels = np.asarray(grey)
     header = struct.pack(">IIBBBBB", grey.width, grey.height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    rows = zlib.compress(_filtered(pixels, channels), _COMPRESSION)
+    rows = zlib.compress(_filtered(pixels, channels).data, _COMPRESSION)
     chunks = (b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")
     return _SIGNATURE + b"".join(_chunk(name, data) for name, data in chunks)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tomodrop.errors import UploadRejected
 from tomodrop.imaging.encoding import encode
+from tomodrop.imaging.formats import Family
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.phash import phash
@@ -42,13 +43,13 @@ def normalise(
     return [_slice(plane, image_shape, processing, warnings) for plane in volume.planes]
 
 
-def warm_up() -> None:
+def warm_up(family: Family = Family.ALL) -> None:
     """Have libraries load what they load on first use, and the interpreter see the way once.
 
     A process that forks for every upload calls it, lest each child does the same anew.
     """
     Image.init()
-    for sample in samples():
+    for sample in samples(family):
         with contextlib.suppress(UploadRejected):
             normalise(sample, (3, 224, 224))
 
