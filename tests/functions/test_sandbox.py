@@ -281,6 +281,7 @@ def test_a_child_that_was_ended_while_it_waited_costs_no_upload(sandbox: Sandbox
     sandbox.normalise(asking_for("start_a_thread"))
     (waiting,) = children_of(zygote_of(sandbox))
     os.kill(waiting, signal.SIGKILL)
+    assert comes_true(lambda: state_of(waiting) == "Z")
     assert sandbox.normalise(asking_for("start_a_thread")) == normalise(png(), SHAPE)
 
 
