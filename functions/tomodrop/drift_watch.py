@@ -24,7 +24,7 @@ from tomodrop.drift import MOST_CHANCE, Difference, compare_classes, compare_pix
 from tomodrop.drift_page import page
 from tomodrop.live_model import read_live_model
 from tomodrop.predictions import NOTICE
-from tomodrop.summaries import JobStatistics, Summary
+from tomodrop.summaries import JobStatistics, Summary, summary_of_training
 
 logger = Logger(child=True)
 
@@ -192,8 +192,7 @@ def _learnt(app: App, training_job: str) -> Summary | None:
     """The summary of the training half that a model learnt from, as retrain noted it."""
     key = f"{keys.TRAINING}{training_job}/job.json"
     body = objects.read_if_there(app.s3, app.settings.work_bucket, key)
-    noted = json.loads(body).get("summary") if body else None
-    return Summary.model_validate(noted) if noted else None
+    return summary_of_training(json.loads(body)) if body else None
 
 
 def _parsed(kind: type[Day], body: bytes | None) -> Day | None:

@@ -8,9 +8,9 @@ of slices takes no more room than that of ten. Retrain counts its training half 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tomodrop.pixels import WHITE, Pixels
 
@@ -56,6 +56,16 @@ class Summary(BaseModel):
     classes: Counter[str] = Field(default_factory=Counter)
     confidence: list[int] = Field(default_factory=lambda: [0] * CONFIDENCE_CELLS)
 
+    @field_validator("pixels")
+    @classmethod
+    def _refuse_other_scales(cls, pixels: dict[str, list[int]]) -> dict[str, list[int]]:
+        if {name: len(counts) for name, counts in pixels.items()} != {
+            name: scale.cells for name, scale in SCALES.items()
+        }:
+            message = "the scales are of another version"
+            raise ValueError(message)
+        return pixels
+
     def count_upload(self, label: str, probability: float | None = None) -> None:
         """Take an upload in; `probability` of its class, if it was predicted."""
         self.uploads += 1
@@ -83,6 +93,21 @@ class Summary(BaseModel):
             classes=self.classes + other.classes,
             confidence=_sum(self.confidence, other.confidence),
         )
+
+
+def summary_of_training(record: Mapping[str, Any]) -> Summary | None:
+    """The training half, as retrain noted it in `job.json`; None if it noted none, or another way.
+
+    `greys`: slices by number and cell. `uploads`: of each half; groups stand in where they lack.
+    `slices`: of each half by class.
+    """
+    try:
+        uploads = record.get("uploads", record["groups"])["train"]
+        classes = Counter(record["slices"]["train"])
+        greys = record["greys"]
+        return Summary(uploads=uploads, slices=sum(greys["mean"]), pixels=greys, classes=classes)
+    except (KeyError, ValidationError):
+        return None
 
 
 class JobStatistics(BaseModel):

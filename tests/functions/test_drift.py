@@ -42,7 +42,7 @@ from tomodrop.keys import JobName
 from tomodrop.pixels import Pixels
 from tomodrop.reports import Tally
 from tomodrop.slices import IndexLine, write_lines
-from tomodrop.summaries import SCALES, JobStatistics, Summary
+from tomodrop.summaries import SCALES, JobStatistics, Summary, summary_of_training
 
 NOW = datetime(2026, 11, 24, 18, tzinfo=UTC)
 COUNTS = st.lists(st.integers(0, 500), min_size=2, max_size=20)
@@ -100,6 +100,31 @@ def test_a_slice_without_numbers_counts_nowhere() -> None:
 def test_what_is_no_summary_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         Summary.model_validate(Summary().model_dump() | change)
+
+
+def test_a_training_half_is_read_from_what_retrain_noted() -> None:
+    learnt = summary_of_training(noted(LEARNT))
+    assert learnt is not None
+    assert learnt.pixels == LEARNT.pixels
+    assert (learnt.uploads, learnt.slices, learnt.classes) == (2000, 2000, LEARNT.classes)
+
+
+def test_where_uploads_were_not_counted_groups_stand_in() -> None:
+    record = noted(LEARNT)
+    del record["uploads"]
+    learnt = summary_of_training(record)
+    assert learnt is not None
+    assert learnt.uploads == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"greys": {}}, {"greys": LEARNT.pixels | {"mean": [1, 2]}}, {"slices": {}}],
+    ids=["no numbers", "other scale", "no classes"],
+)
+def test_what_was_noted_another_way_is_no_summary(change: dict[str, Any]) -> None:
+    assert summary_of_training(noted(LEARNT) | change) is None
+    assert summary_of_training({}) is None
 
 
 # ---- the index
@@ -272,9 +297,19 @@ def stored(stack: App, name: str) -> dict[str, Any]:
     return found
 
 
+def noted(learnt: Summary) -> dict[str, Any]:
+    """What retrain notes of its training half, as far as it matters here."""
+    return {
+        "uploads": {"train": learnt.uploads, "validation": 9},
+        "groups": {"train": 7, "validation": 2},
+        "slices": {"train": dict(learnt.classes), "validation": {}},
+        "greys": learnt.pixels,
+    }
+
+
 def note_training(stack: App, learnt: Summary | None) -> None:
     go_live(stack)
-    record = {"summary": learnt.model_dump(mode="json")} if learnt else {}
+    record = noted(learnt) if learnt else {}
     key = f"training/{MODEL.training_job}/job.json"
     body = json.dumps(record).encode()
     objects.write(stack.s3, stack.settings.work_bucket, key, body, "application/json")

@@ -28,6 +28,7 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import Context
+from tests.functions.test_drift import noted
 from tests.functions.test_training_request import WHOLE
 from tests.template.deployed import deploy
 from tests.template.deployed import source as template
@@ -110,7 +111,7 @@ def sweep_a_drift(stack: App) -> None:
         learnt.count_numbers(100 + number % 2, 50 + number % 2, 0.5 + number % 2 / 10)
         came_in.count_upload("covid", 0.9)
         came_in.count_numbers(100, 50, 0.5)
-    record = {"summary": learnt.model_dump(mode="json")}
+    record = noted(learnt)
     key, work = f"training/{MODEL.training_job}/job.json", stack.settings.work_bucket
     objects.write(stack.s3, work, key, json.dumps(record).encode(), "application/json")
     write_live_model(stack, MODEL)
@@ -252,7 +253,7 @@ def test_the_services_metrics_are_of_this_stacks_queues_and_functions() -> None:
 
 
 def test_every_alarm_tells_people_and_the_dashboard_shows_it() -> None:
-    topic = "arn:aws:sns:us-east-1:123456789012:Notices"
+    topic = deploy().outputs["NoticesTopic"]
     [shown] = [widget["properties"]["alarms"] for widget in widgets() if widget["type"] == "alarm"]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms().values())
     assert [arn.rpartition(":")[2] for arn in shown] == [a["AlarmName"] for a in alarms().values()]
