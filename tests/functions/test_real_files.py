@@ -42,8 +42,10 @@ REFUSED = {
     "derived_report": {"transfer-syntaxes"},
     "wrong_modality": {"transfer-syntaxes"},
 }
-LOSSLESS = ("1.2.dcm", "1.2.1.dcm", "1.2.2.dcm", "1.99.dcm", "1.2.5.dcm", "4.57.dcm", "4.70.dcm")
-LOSSLESS += ("4.80.dcm", "4.90.dcm")
+LOSSLESS = (
+    *("1.2.dcm", "1.2.1.dcm", "1.2.2.dcm", "1.99.dcm", "1.2.5.dcm"),
+    *("4.57.dcm", "4.70.dcm", "4.80.dcm", "4.90.dcm"),
+)
 
 
 def key_of(path: Path) -> str:
