@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tomodrop.errors import UploadRejected
-from tomodrop.imaging.formats import PICTURES, sniff
+from tomodrop.imaging.formats import PICTURES, Format, sniff
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.png_rows import check_rows, decode_over_white
 from tomodrop.imaging.refusals import check_planes, check_size, damaged, too_many_pixels
@@ -90,7 +90,8 @@ def decode(body: bytes, limits: Limits | None = None) -> Picture:
         except (UploadRejected, MemoryError):
             raise
         except UnidentifiedImageError:
-            raise unsupported() from None
+            # Two letters begin a BMP, and many a text; the other formats' marks are no accident.
+            raise (unsupported() if kind is Format.BMP else damaged("picture's header")) from None
         except Image.DecompressionBombError:
             raise too_many_pixels(limits) from None
         except Exception:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
