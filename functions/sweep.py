@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tomodrop.auditing import go_on_with_audit, take_receipt
 from tomodrop.clients import app
+from tomodrop.drift_watch import watch_drift
 from tomodrop.events import asks_for_audit, parse_schedule_event
 from tomodrop.sweeping import metrics_of, sweep
 
@@ -29,8 +30,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric("Audit_faults", MetricUnit.Count, len(receipt.get("faults", [])))
         return receipt
     parse_schedule_event(event)
-    done = sweep(app(), datetime.now(UTC), left_s)
+    now = datetime.now(UTC)
+    done = sweep(app(), now, left_s)
     for metric in metrics_of(done):
         metrics.add_metric(*metric)
-    go_on_with_audit(app(), datetime.now(UTC), left_s)
+    drift = watch_drift(app(), now)
+    for metric in drift.metrics if drift else []:
+        metrics.add_metric(*metric)
+    go_on_with_audit(app(), now, left_s)
     return vars(done)

@@ -57,7 +57,7 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
     tally = Tally(app.settings.minimum_typicality)
     with ThreadPoolExecutor(THREADS) as pool:
         left = _publish(app, pool, scored, tally, gives_up=gives_up)
-        write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
+        write_report(app, pool, scored.batch, ended, tally, scored.model)
     _move_on(app, batches, part, left)
     done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
     said = {"batch": job.batch, "job": str(job), "status": ended.status}

@@ -17,6 +17,7 @@ from typing import Any
 from tomodrop import keys
 from tomodrop.halves import TRAIN, VALIDATION, group_code
 from tomodrop.shortcuts import Facts, facts_of_upload
+from tomodrop.summaries import SCALES
 
 # The attribute of a manifest's line that only the algorithm of ours reads.
 GROUP = "group"
@@ -53,14 +54,16 @@ class Plan:
 class LaidOut:
     """What is said of the set: `training_samples` counts repeats, `digest` and `facts` do not.
 
-    `greys`: slices of the training half by mean and spread (grey levels) and lit share (percent).
+    `uploads`: of each half. `greys`: slices of the training half by number and cell of its scale,
+    see `summaries`.
     """
 
     facts: Facts
     training_samples: int = 0
     digest: str = ""
+    uploads: dict[str, int] = field(default_factory=lambda: {TRAIN: 0, VALIDATION: 0})
     greys: dict[str, list[int]] = field(
-        default_factory=lambda: {"mean": [0] * 256, "spread": [0] * 129, "lit_share": [0] * 101}
+        default_factory=lambda: {name: [0] * scale.cells for name, scale in SCALES.items()}
     )
 
 
@@ -123,6 +126,7 @@ class _Walk:
         width, height, kind, is_lossy, alpha = described
         facts = facts_of_upload(width, height, kind, alpha, is_lossy=bool(is_lossy))
         self.made.facts.add(half, label, facts, slices)
+        self.made.uploads[half] += 1
 
     def _note_slice(
         self, slice_id: str, half: str, label: int, group: str, greys: Sequence[float | None]
@@ -135,6 +139,7 @@ class _Walk:
             return
         self.made.facts.add(half, label, {"mean": int(mean), "spread": int(spread)})
         if half == TRAIN:
+            # The cells of `SCALES`, without its care for values beyond them: of pixels are none.
             counts = self.made.greys
             counts["mean"][int(mean)] += 1
             counts["spread"][int(spread)] += 1

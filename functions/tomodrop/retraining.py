@@ -168,6 +168,7 @@ def job_record(settings: Settings, job: str, prepared: Prepared) -> dict[str, An
             half: dict(zip(settings.class_names, counts, strict=True))
             for half, counts in tally.slices.items()
         },
+        "uploads": made.uploads,
         "groups": {half: tally.group_count(half) for half in (TRAIN, VALIDATION)},
         "repeats": dict(zip(settings.class_names, prepared.repeats, strict=True)),
         "greys": made.greys,

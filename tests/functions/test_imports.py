@@ -70,7 +70,7 @@ def test_only_one_module_makes_clients_and_only_settings_names_variables() -> No
         for name in ("os.environ", ".client(", "getenv")
     }
     assert using == {
-        "os.environ": {"clients", "parent"},
+        "os.environ": {"clients", "warm_process"},
         ".client(": {"clients"},
         "getenv": set(),
     }

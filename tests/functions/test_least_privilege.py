@@ -43,6 +43,7 @@ from tests.template.policies import Grant, Role, as_list, role
 from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.dispatching import dispatch
+from tomodrop.drift_watch import watch_drift
 from tomodrop.promotion import promote
 from tomodrop.retraining import retrain
 from tomodrop.sweeping import sweep
@@ -279,6 +280,13 @@ def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
         sweep(app, datetime.now(UTC) + timedelta(days=2))
 
 
+def predictions_that_are_compared_with_the_training(app: App, acting: Acting) -> None:
+    go_live(app)
+    predict(app, acting, "incoming/a.png")
+    with acting("sweep"):
+        watch_drift(app, datetime.now(UTC))
+
+
 WAYS: tuple[Way, ...] = (
     uploads_of_every_kind,
     an_upload_that_is_gone,
@@ -290,6 +298,7 @@ WAYS: tuple[Way, ...] = (
     what_nobody_heard_of,
     a_sweep_that_goes_on_next_time,
     a_sweep_past_an_old_rejection,
+    predictions_that_are_compared_with_the_training,
 )
 # They end in collect and promote, or in the sweep, which does the same for events that were lost.
 ENDS: tuple[Way, ...] = (

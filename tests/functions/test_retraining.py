@@ -21,6 +21,7 @@ from tomodrop.halves import group_code, read_kept
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import write_live_model
 from tomodrop.retraining import retrain
+from tomodrop.summaries import Summary, summary_of_training
 from tomodrop.training_jobs import training_fingerprint
 
 TIME = datetime(2026, 11, 22, 3, tzinfo=UTC)
@@ -114,11 +115,23 @@ def test_a_training_is_on_record(stack: App) -> None:
             "train": {"non_covid": 4, "covid": 4},
             "validation": {"non_covid": 2, "covid": 2},
         },
+        "uploads": {"train": 8, "validation": 4},
         "groups": {"train": 2, "validation": 1},
         "repeats": {"non_covid": 1.0, "covid": 1.0},
     }
     assert {name: sum(counts) for name, counts in greys.items()} == dict.fromkeys(greys, 8)
     assert (greys["mean"][100], greys["spread"][50], greys["lit_share"][50]) == (8, 8, 8)
+
+
+def test_what_comes_in_can_be_compared_with_what_is_on_record(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    learnt = summary_of_training(json.loads(written(stack, "job.json")))
+    expected = Summary()
+    for number in range(8):
+        expected.count_upload(("covid", "non_covid")[number % 2])
+        expected.count_numbers(100, 50, 0.5)
+    assert learnt == expected
 
 
 @pytest.mark.parametrize("image", [ENVIRONMENT["ALGORITHM_IMAGE"], OUR_IMAGE])
