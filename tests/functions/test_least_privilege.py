@@ -254,11 +254,12 @@ def refusing_parts_of(app: App, name: str) -> Iterator[None]:
         refusal = {"Code": "AccessDenied", "Message": "a part is refused"}
         return AWSResponse("https://refused", 403, HTTPHeaders(), None), {"Error": refusal}
 
-    app.s3.meta.events.register_first("before-call.s3.UploadPart", hook)
+    events: Any = app.s3.meta.events  # typed for hooks that answer nothing
+    events.register_first("before-call.s3.UploadPart", hook)
     try:
         yield
     finally:
-        app.s3.meta.events.unregister("before-call.s3.UploadPart", hook)
+        events.unregister("before-call.s3.UploadPart", hook)
 
 
 def a_training_that_goes_live(app: App, acting: Acting) -> None:
