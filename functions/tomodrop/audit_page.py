@@ -108,10 +108,12 @@ def _left_out(audit: Mapping[str, Any]) -> Iterable[str]:
     yield _table(["", "exact", "near"], rows)
     yield (
         f'<p class="faint">Near copies: {search["compared"]} slices were compared, each with the '
-        f"{search['window']} that follow it in {search['passes']} sorted orders of a perceptual "
-        f"hash; at most {search['max_distance']} of 256 bits differ. {search['without_hash']} "
-        "slices have no hash, since an earlier version took them in.</p>"
+        f"{search['window']} before it in {search['passes']} sorted orders of a perceptual hash. "
+        f"At most {search['max_distance']} of its 256 bits differ. {search['without_hash']} slices "
+        "have no hash, since an earlier version took them in.</p>"
     )
+    if not search["is_whole"]:
+        yield '<p class="notice">There are more near copies than the search could note.</p>'
     if left_out["named"]:
         yield f"<p>The first {len(left_out['named'])}; all are in {escape(left_out['all'])}.</p>"
         names = audit["classes"]

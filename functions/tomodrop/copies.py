@@ -7,9 +7,14 @@ validation praise what was learnt by heart. Both are left out, see `leave_out_co
 Exact copies are all found, by the digest of their pixels. Near ones by a perceptual hash of 256
 bits, at most `MAX_DISTANCE` of which differ, among neighbours in sorted order (the sorted
 neighbourhood method of Hernández and Stolfo, 1995): the hashes are sorted several times, each time
-from another byte on, and each is compared with those that follow it. It finds those copies whose
-hashes agree for a stretch; `Search` says how far it looked. Turned and mirrored copies are not
-looked for.
+from another byte on, and each is compared with those before it. `Search` says how far it looked.
+
+Measured on the 1,733 slices of the SARS-CoV-2 CT set (`benchmarks/copies.py`): copies saved as JPEG
+of quality 30 differ by 6 bits at most, at half the size by 16, brighter by 15 % by 24; cut by 2 %
+on each side by 34 in the median, so that 11 % of those are found. No pair of the 750,822 across
+the classes is within 36 bits. Of the 105 pairs within 24 bits, 16 passes of 32 find all, 3 passes
+(half a million slices) 98, and 2 passes of 4 (ten million) 76. Turned and mirrored copies are not
+looked for: comparing them too added no pair there.
 """
 
 import sqlite3
@@ -39,7 +44,7 @@ CREATE TABLE near (one INTEGER, other INTEGER, distance INTEGER, PRIMARY KEY (on
 
 @dataclass(frozen=True)
 class Search:
-    """How near copies were looked for: `window` following hashes in each of `passes` orders.
+    """How near copies were looked for: with `window` hashes before each in `passes` orders.
 
     `compared`: slices with a hash; `is_whole`: no more pairs were there than could be kept.
     """

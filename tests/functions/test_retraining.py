@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto import mock_aws
 
 import retrain as step
 from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes
-from tests.functions.conftest import Context
-from tests.functions.interference import Crash, losing_reply, refusing
+from tests.functions.conftest import Context, create_resources
+from tests.functions.interference import Crash, dies_before, losing_reply, refusing
 from tests.functions.labelled import label, usable
 from tests.functions.test_training_request import OUR_IMAGE, WHOLE
 from tomodrop import objects
@@ -280,6 +281,39 @@ def test_a_job_whose_making_was_not_heard_of_counts(stack: App) -> None:
         retrain(stack, TIME)
     assert retrain(stack, TIME) is None
     assert jobs(stack) == [JOB]
+
+
+def left(app: App) -> dict[str, Any]:
+    """What a training leaves, as far as it does not hold version ids."""
+    work, predictions = app.settings.work_bucket, app.settings.predictions_bucket
+    keys_of_inputs = objects.keys_under(app.s3, work, "training/")
+    return {
+        "jobs": jobs(app),
+        "halves": read_kept(app),
+        "audit": objects.keys_under(app.s3, predictions, ""),
+        "inputs": {
+            key: len(objects.read(app.s3, work, key).splitlines())
+            for key in keys_of_inputs
+            if not key.endswith("job.json")
+        },
+    }
+
+
+def test_wherever_it_dies_another_try_ends_the_same(connected: App) -> None:
+    ends = []
+    for number in range(100):
+        with mock_aws():
+            create_resources(connected)
+            label_enough(connected)
+            has_died = dies_before(number, connected, lambda: retrain(connected, TIME))
+            if has_died:
+                assert retrain(connected, TIME) == JOB
+            ends.append(left(connected))
+        if not has_died:
+            break
+    assert len(ends) > 20
+    assert all(end == ends[-1] for end in ends)
+    assert ends[-1]["jobs"] == [JOB]
 
 
 def test_of_two_at_once_the_second_finds_the_name_in_use(stack: App) -> None:
