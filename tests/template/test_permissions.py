@@ -248,6 +248,16 @@ def test_a_statement_names_its_resources_where_aws_lets_it(stack: Deployed) -> N
     assert wide == set(WITHOUT_RESOURCE)
 
 
+def test_objects_are_granted_by_folder_and_never_by_the_bucket(stack: Deployed) -> None:
+    whole = [
+        (name, resource)
+        for name, statement in statements(stack).items()
+        for resource in as_list(statement["Resource"])
+        if resource in {f"{bucket}/*" for bucket in (UPLOADS, WORK, PREDICTIONS)}
+    ]
+    assert whole == []
+
+
 def test_no_statement_has_a_wild_action(stack: Deployed) -> None:
     actions = {
         action
