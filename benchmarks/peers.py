@@ -4,7 +4,7 @@
 
 LitServe as its own documentation has it: it decodes in `decode_request` and batches in its worker.
 ONNX Runtime stands behind the HTTP server that ours has, so that only the library differs.
-They are installed by `benchmarks/requirements.txt`, beside what running needs (`make bench-setup`).
+They are installed by `benchmarks/requirements.txt`, beside what running needs (`make setup-bench`).
 """
 
 import argparse

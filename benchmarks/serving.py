@@ -10,7 +10,7 @@ Of the same network, on the same cores, in alternating rounds, whose medians cou
   speaks HTTP;
 * serve, PyTorch: the real program on the same model without its export (eager fp32);
 * PyTorch: the network alone, eager fp32, channels last, the better of batch 1 and 8;
-* with `make bench-setup`, other servers (`benchmarks.peers`): LitServe with PyTorch and with
+* with `make setup-bench`, other servers (`benchmarks.peers`): LitServe with PyTorch and with
   OpenVINO, and ONNX Runtime (fp32) behind the HTTP server that ours has.
 
 The weights are random: how fast they are computed with does not depend on them. What else the
@@ -64,7 +64,7 @@ from training.algorithm.torch_engine import ServedNetwork, load_classifier
 
 SHAPE = (3, 224, 224)
 PEERS = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
-"""What `make bench-setup` makes."""
+"""What `make setup-bench` makes."""
 RESULTS = Path(__file__).parent / "results" / "serving.md"
 APP = """
 import sys
@@ -313,7 +313,7 @@ def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> 
 def peers(stack: ExitStack, bases: list[Path], body: bytes, seconds: float) -> Iterator[Contender]:
     """Yield the other servers: of the first precision's model, and of the one not exported."""
     if not PEERS.exists():
-        print("No other servers: `make bench-setup` installs them", file=sys.stderr)
+        print("No other servers: `make setup-bench` installs them", file=sys.stderr)
         return
     for kind, name, base in (
         ("litserve-torch", "LitServe, PyTorch fp32", bases[-1]),

@@ -2,11 +2,13 @@
 
     tomodrop run --inbox DIR --out DIR [--labelled DIR] [--state DIR] [--once]
         [--starting-model FILE] [--set Name=Value …]
+    tomodrop audit --state DIR [--out DIR]
     tomodrop invoke FUNCTION --event FILE --state DIR
     tomodrop redrive --state DIR
 
 Exit codes: 0 done (with --once: every file in the inbox has its JSON at its path; without: stopped
-by Ctrl-C or SIGTERM), 1 not done, 2 asked for something that cannot be, nothing was started.
+by Ctrl-C or SIGTERM; audit: nothing is missing or doubled), 1 not done, 2 asked for something that
+cannot be, nothing was started.
 """
 
 import argparse
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _invoke(given)
     if given.command == "redrive":
         return _redrive(given)
+    if given.command == "audit":
+        return _audit(given)
     return _run(_options(given))
 
 
@@ -74,6 +78,20 @@ def _redrive(given: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(given: argparse.Namespace) -> int:
+    from local.audit import audit  # noqa: PLC0415  (late, as above)
+    from local.errors import StateError  # noqa: PLC0415
+    from local.invoke import InvokeError  # noqa: PLC0415
+
+    try:
+        audited = audit(given.state.absolute(), given.out and given.out.absolute())
+    except (InvokeError, StateError) as error:
+        sys.stderr.write(f"tomodrop: {error}\n")
+        return EXIT_REFUSED
+    sys.stdout.writelines(f"{line}\n" for line in audited.lines())
+    return 0 if audited.is_clean else EXIT_FAILED
+
+
 def parse(arguments: Sequence[str] | None) -> Options:
     """The command line of a run as a value; where it is malformed, argparse exits with code 2."""
     return _options(_parser().parse_args(arguments))
@@ -103,6 +121,21 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the whole stack of template.yaml on this machine and answer an inbox.",
     )
     _add_options(run)
+    audit = commands.add_parser(
+        "audit",
+        help="list every upload with its JSON, and what is missing",
+        description="Write the receipt of a state folder: every upload version with its JSON, "
+        "digest and model. It ends with 1 if anything is missing or doubled.",
+    )
+    audit.add_argument(
+        "--state", type=_folder, required=True, metavar="DIR", help="the folder of a run"
+    )
+    audit.add_argument(
+        "--out",
+        type=_folder,
+        metavar="DIR",
+        help="bring the receipt there, and compare the JSON there with it",
+    )
     invoke = commands.add_parser(
         "invoke",
         help="call one function of a running stack",

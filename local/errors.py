@@ -3,7 +3,8 @@
 LocalCloudError
 ├── TemplateError        the template cannot be deployed here
 │   └── ParameterErrors  parameters that CloudFormation would refuse, all of them at once
-├── StateError           the state folder is in use, damaged or of another template
+├── StateError           the state folder is damaged or of another template
+│   └── StateInUseError  another process has it
 ├── FunctionFailedError  a function answered with an error; carries Lambda's error payload
 └── CloudStoppedError    asked of a cloud that is stopping
 """
@@ -33,6 +34,10 @@ class ParameterErrors(TemplateError):
 
 class StateError(LocalCloudError):
     """The state folder cannot be used."""
+
+
+class StateInUseError(StateError):
+    """Another process has the state folder."""
 
 
 class FunctionFailedError(LocalCloudError):

@@ -49,6 +49,14 @@ def invoke(state: Path, function: str, event: Path) -> tuple[bool, str]:
         raise InvokeError(f"The event {event} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise InvokeError(f"The event {event} is not JSON: {error}.") from error
+    return call(environment, payload, state)
+
+
+def call(environment: Mapping[str, str], payload: str, state: Path) -> tuple[bool, str]:
+    """Call the function whose environment this is; returns whether it succeeded, its answer.
+
+    Raises InvokeError when no stack answers.
+    """
     client = boto3.client(
         "lambda",
         **connection_of(environment),

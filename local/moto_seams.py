@@ -8,8 +8,8 @@ parts are replaced here for a server that runs for days and must lose nothing:
   of a request, and the gateway sends them once the object is safe (`held_events`).
 * `moto.sqs.models.Queue` loses a message that arrives while another is deleted, and each call costs
   time in proportion to the queue. Ours is `local.queue_model.RecordedQueue`.
-* `moto.s3.models.S3Backend.list_object_versions` copies every version in the bucket for each page,
-  and orders versions by milliseconds. Ours goes through the keys of one page, in their own order.
+* `moto.s3.responses.S3Response.list_object_versions` copies every version in the bucket for each
+  page, orders versions by milliseconds, and fails at keys that XML cannot hold. Ours does not.
 * Every instance of every model is kept for ever in `instances_tracked`, for moto's own resets.
 
 Everything else goes through the HTTP API. The seams fit one version of moto, so another is refused.
@@ -26,13 +26,15 @@ import moto
 from moto.backends import get_backend
 from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.responses import ActionResult
 from moto.core.utils import iso_8601_datetime_with_milliseconds
 from moto.moto_api._internal.models import moto_api_backend
 from moto.s3 import notifications as moto_notifications
-from moto.s3.models import FakeKey, S3Backend
+from moto.s3.responses import S3Response
 from moto.sqs import models as sqs_models
 from moto.sqs.models import Queue as MotoQueue
 
+from local import version_listing
 from local.errors import LocalCloudError
 from local.queue_model import RecordedQueue
 from local.s3_events import ObjectChange, Sequencer, notification
@@ -45,7 +47,7 @@ PUT_EVENT = moto_notifications.S3NotificationEvent.OBJECT_CREATED_PUT_EVENT
 _SEND_EVENT = moto_notifications.send_event
 _SEND_TEST_EVENT = moto_notifications.send_test_event
 _HAS_CFN_ATTR = MotoQueue.__dict__["has_cfn_attr"]
-_LIST_VERSIONS = S3Backend.list_object_versions
+_LIST_VERSIONS = S3Response.list_object_versions
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def install(sequencer: Sequencer) -> None:
     sqs_models.Queue = RecordedQueue  # type: ignore[misc]
     # CloudFormation asks the class it knew at import which attributes a queue has.
     MotoQueue.has_cfn_attr = RecordedQueue.has_cfn_attr  # type: ignore[method-assign]
-    S3Backend.list_object_versions = list_object_versions  # type: ignore[method-assign]
+    S3Response.list_object_versions = list_object_versions  # type: ignore[method-assign]
 
 
 def uninstall() -> None:
@@ -86,7 +88,7 @@ def uninstall() -> None:
     moto_notifications.send_test_event = _SEND_TEST_EVENT
     sqs_models.Queue = MotoQueue  # type: ignore[misc]
     MotoQueue.has_cfn_attr = _HAS_CFN_ATTR  # type: ignore[method-assign]
-    S3Backend.list_object_versions = _LIST_VERSIONS  # type: ignore[method-assign]
+    S3Response.list_object_versions = _LIST_VERSIONS  # type: ignore[method-assign]
     RecordedQueue.journal = None
 
 
@@ -129,46 +131,14 @@ def send_test_event(account_id: str, bucket: Any) -> None:  # noqa: ARG001  (mot
         _post(arn, json.dumps(body))
 
 
-def list_object_versions(  # noqa: PLR0913, PLR0917  (moto's signature)
-    self: S3Backend,
-    bucket_name: str,
-    delimiter: str | None = None,
-    key_marker: str | None = None,
-    max_keys: int | None = 1000,
-    prefix: str = "",
-    version_id_marker: str | None = None,
-) -> tuple[list[Any], list[str], list[Any], str | None, str | None]:
-    """Stands in for moto's method: one page of versions and delete markers, newest first."""
-    if delimiter:
-        return _LIST_VERSIONS(
-            self, bucket_name, delimiter, key_marker, max_keys, prefix, version_id_marker
-        )
-    page: list[Any] = []
-    entries = _versions_after(self.get_bucket(bucket_name), prefix, key_marker, version_id_marker)
-    for entry in entries:
-        if max_keys is not None and len(page) >= max_keys:
-            last = page[-1] if page else entry
-            return *_by_kind(page), last.name, last.version_id
-        page.append(entry)
-    return *_by_kind(page), None, None
-
-
-def _versions_after(
-    bucket: Any, prefix: str, key: str | None, version_id: str | None
-) -> Iterator[Any]:
-    names = [name for name in list(dict.keys(bucket.keys)) if name.startswith(prefix)]
-    for name in sorted(name for name in names if key is None or name >= key):
-        is_past = name != key
-        for place, entry in enumerate(reversed(list(bucket.keys.getlist(name, [])))):
-            entry.is_latest = place == 0
-            if is_past:
-                yield entry
-            is_past = is_past or entry.version_id == version_id
-
-
-def _by_kind(page: list[Any]) -> tuple[list[Any], list[str], list[Any]]:
-    versions = [entry for entry in page if isinstance(entry, FakeKey)]
-    return versions, [], [entry for entry in page if not isinstance(entry, FakeKey)]
+def list_object_versions(self: S3Response) -> Any:
+    """Stands in for moto's method: one page of versions and delete markers."""
+    if "delimiter" in self.querystring:
+        return _LIST_VERSIONS(self)
+    query = self._get_querystring(self.request, self.uri)
+    self.data["Action"] = "ListObjectVersions"
+    bucket = self.backend.get_bucket(self.bucket_name)
+    return self.serialized(ActionResult(version_listing.page_of(bucket, query)))
 
 
 @contextmanager

@@ -86,6 +86,12 @@ def work_status(
     return Status("all answered", answered, total)
 
 
+def gone_on(job: JobProgress) -> str:
+    """What is said of a job that an earlier run began: done slices are not scored again."""
+    total = job.total or job.before
+    return f"{job.before:,} of {total:,} slices were scored before; going on ({job.name})."
+
+
 class Pace:
     """How long the present step has taken, and how long the rest of it may take."""
 

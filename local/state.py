@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from local.errors import StateError
+from local.errors import StateError, StateInUseError
 
 SCHEMA_VERSION = 1
 # A version's sequencer counts microseconds, and is drawn shortly after the version's time was.
@@ -234,7 +234,7 @@ def _lock_folder(folder: Path) -> BinaryIO:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
-        raise StateError(
+        raise StateInUseError(
             f"The state folder {folder} is in use by another run. Stop that one, or choose another "
             "folder."
         ) from error

@@ -15,7 +15,7 @@ from local.folders import LeftOut, printable
 from local.mirror import Mirror
 from local.patience import Patience
 from local.plan import Answer, Lookup
-from local.progress import Screen, Status, work_status
+from local.progress import Screen, Status, gone_on, work_status
 from local.summary import row_of
 from local.unnamable import publish_rejection
 from tomodrop import keys
@@ -56,6 +56,7 @@ class Watch:
         self._patience = Patience()
         self._looked = 0.0
         self._said: set[LeftOut] = set()
+        self._gone_on: set[str] = set()
         self._activity = cloud.activity()
         self.answers: dict[str, Answer] = {}
 
@@ -105,6 +106,7 @@ class Watch:
         self._compare()
         self._say_new(before)
         self._activity = self._cloud.activity()
+        self._say_gone_on()
         self._screen.show(self._status(self._activity))
 
     def _folders(self) -> list[DropFolder]:
@@ -158,6 +160,13 @@ class Watch:
             self._screen.say(f"{row.file}: {row.result} ({row.detail})", "dim")
         if len(new) > MAX_SAID:
             self._screen.say(f"… and {len(new) - MAX_SAID:,} more results", "dim")
+
+    def _say_gone_on(self) -> None:
+        """Say once of each job that was interrupted how much of it need not be done again."""
+        for job in self._activity.jobs:
+            if job.before and job.name not in self._gone_on:
+                self._gone_on.add(job.name)
+                self._screen.say(gone_on(job))
 
     def _say_left_out(self) -> None:
         """Say once what is not uploaded, and leave a JSON for what S3 cannot take."""

@@ -33,7 +33,8 @@ class Part:
 
     `slices_key` names the index lines that this attempt is to score; `job`, `model` (the live
     model's record) and `expected` (what the job takes, see `instances.Choice`) are empty until a
-    job was made; `state_since` is when the item last moved.
+    job was made; `state_since` is when the item last moved. `slices`: how many the part has, and
+    `left`: how many of them still lack an answer.
     """
 
     batch: str
@@ -45,6 +46,19 @@ class Part:
     model: str = ""
     expected: str = ""
     state_since: str = ""
+    slices: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many parts of a planned window are done, and how many of their slices are answered."""
+
+    batch: str
+    parts_done: int
+    parts: int
+    slices_done: int
+    slices: int
 
 
 class Batches:
@@ -76,6 +90,8 @@ class Batches:
                 "pending": "ready",
                 "attempt": part.attempt,
                 "slices_key": part.slices_key,
+                "slices": part.slices,
+                "left": part.slices,
             },
             when=Attr("state").not_exists(),
         )
@@ -100,6 +116,18 @@ class Batches:
             Key={"batch_id": batch, "part": part}, ConsistentRead=True
         ).get("Item")
         return _part(found) if found else None
+
+    def progress(self, batch: str) -> Progress:
+        """How far a planned window is."""
+        items = list(self._query({"KeyConditionExpression": Key("batch_id").eq(batch)}))
+        parts = [_part(item) for item in items if item["part"] != WINDOW]
+        return Progress(
+            batch=batch,
+            parts_done=sum(part.state == "DONE" for part in parts),
+            parts=len(parts),
+            slices_done=sum(part.slices - part.left for part in parts),
+            slices=sum(part.slices for part in parts),
+        )
 
     def submit(
         self, part: Part, job: str, model: dict[str, Any], expected: dict[str, Any] | None = None
@@ -127,8 +155,8 @@ class Batches:
             when=Attr("state").eq("READY") & Attr("attempt").eq(part.attempt),
         )
 
-    def retry(self, part: Part, slices_key: str) -> bool:
-        """The part's job left uploads unanswered: they wait for the next attempt's job."""
+    def retry(self, part: Part, slices_key: str, left: int) -> bool:
+        """The part's job left so many slices unanswered: they wait for the next attempt's job."""
         return self._update(
             part.batch,
             part.part,
@@ -137,6 +165,7 @@ class Batches:
                 "pending": "ready",
                 "attempt": part.attempt + 1,
                 "slices_key": slices_key,
+                "left": left,
             },
             when=Attr("state").eq("SUBMITTED") & Attr("job").eq(part.job),
         )
@@ -146,15 +175,15 @@ class Batches:
         return self._update(
             part.batch,
             part.part,
-            {"state": "DONE"},
+            {"state": "DONE", "left": 0},
             when=Attr("state").eq("SUBMITTED") & Attr("job").eq(part.job),
         )
 
     def _pending(self, pending: Pending) -> Iterator[dict[str, Any]]:
-        query: dict[str, Any] = {
-            "IndexName": "pending",
-            "KeyConditionExpression": Key("pending").eq(pending),
-        }
+        condition = Key("pending").eq(pending)
+        return self._query({"IndexName": "pending", "KeyConditionExpression": condition})
+
+    def _query(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         while True:
             page = self._table.query(**query)
             yield from page["Items"]
@@ -200,4 +229,6 @@ def _part(item: dict[str, Any]) -> Part:
         model=item.get("model", ""),
         expected=item.get("expected", ""),
         state_since=item["state_since"],
+        slices=int(item.get("slices", 0)),
+        left=int(item.get("left", 0)),
     )

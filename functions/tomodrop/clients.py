@@ -2,11 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.utils import parse_timestamp
 
 from tomodrop.settings import Settings
 
@@ -38,14 +41,30 @@ def connect(settings: Settings) -> App:
     config = Config(
         retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=2 * THREADS
     )
+    core = botocore.session.get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
+    session = boto3.Session(botocore_session=core)
     return App(
         settings=settings,
-        s3=boto3.client("s3", config=config),
-        sagemaker=boto3.client("sagemaker", config=config),
-        ssm=boto3.client("ssm", config=config),
-        sqs=boto3.client("sqs", config=config),
-        table=boto3.resource("dynamodb", config=config).Table(settings.batch_table),
+        s3=session.client("s3", config=config),
+        sagemaker=session.client("sagemaker", config=config),
+        ssm=session.client("ssm", config=config),
+        sqs=session.client("sqs", config=config),
+        table=session.resource("dynamodb", config=config).Table(settings.batch_table),
     )
+
+
+def read_time(value: Any) -> datetime:
+    """A time in a service's answer, with its zone.
+
+    botocore's own way takes any form of time, and more than half of what reading a listing takes.
+    """
+    if isinstance(value, str) and value.endswith("Z"):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    return parse_timestamp(value)
 
 
 @cache

@@ -1,12 +1,13 @@
 """Collect: a transform job ended; publish what it answered, and see to what it did not."""
 
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aws_lambda_powertools import Logger, Tracer
 
 from tomodrop import keys, objects
 from tomodrop.answers import Answer, find_outputs, read_answers
+from tomodrop.attempts import Scored
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import THREADS, App
 from tomodrop.events import JobEnded
@@ -55,9 +56,9 @@ def collect(app: App, ended: JobEnded) -> Collected | None:
     gives_up = part.attempt >= app.settings.max_attempts
     tally = Tally(app.settings.minimum_typicality)
     with ThreadPoolExecutor(THREADS) as pool:
-        unanswered = _publish(app, pool, scored, tally, gives_up=gives_up)
-        write_report(app, pool, scored.batch, ended, tally, scored.model.classes)
-    _move_on(app, batches, part, unanswered)
+        left = _publish(app, pool, scored, tally, gives_up=gives_up)
+        write_report(app, pool, scored.batch, ended, tally, scored.model)
+    _move_on(app, batches, part, left)
     done = Collected(len(tally.shown), tally.rejected.total(), retried=tally.left)
     said = {"batch": job.batch, "job": str(job), "status": ended.status}
     logger.info("collected", extra=said | vars(done))
@@ -92,36 +93,53 @@ class _Scored:
         )
 
 
-def _publish(app: App, pool: Executor, scored: _Scored, tally: Tally, *, gives_up: bool) -> bytes:
-    """Publish what the job answered, and return the index lines of what is to be tried again.
+@dataclass
+class _Left:
+    """What is to be tried again: index lines, and those of their slices that were answered."""
+
+    scored: Scored
+    lines: bytearray = field(default_factory=bytearray)
+    slices: int = 0
+
+    def add(self, slices: list[IndexLine], outputs: dict[str, str]) -> None:
+        """An upload; `outputs` are those of its slices that can be read."""
+        self.lines += write_lines(slices)
+        self.slices += len(slices)
+        self.scored.outputs.update(outputs)
+
+
+def _publish(app: App, pool: Executor, scored: _Scored, tally: Tally, *, gives_up: bool) -> _Left:
+    """Publish what the job answered, and return what is to be tried again.
 
     It goes in chunks: a part may have a hundred thousand slices, and the function little memory.
     """
     lines = read_lines(objects.read(app.s3, app.settings.work_bucket, scored.part.slices_key))
-    outputs = find_outputs(app, scored.job)
-    unanswered = bytearray()
+    name = scored.model.model_name
+    outputs = Scored.before(app, scored.part, name).outputs | find_outputs(app, scored.job)
+    left = _Left(Scored(model=name))
     for uploads in chunks_of_uploads(lines, CHUNK_SLICES):
-        outcomes = _outcomes(app, pool, scored, uploads, outputs)
+        wanted = [line.slice_id for slices in uploads.values() for line in slices]
+        answers = read_answers(app, pool, outputs, scored.model.classes, wanted)
+        outcomes = _outcomes(app, scored, uploads, answers)
         for upload in [upload for upload in uploads if upload not in outcomes]:
+            slices = uploads[upload]
             if gives_up:
-                outcomes[upload] = _no_answer(uploads[upload], scored)
+                outcomes[upload] = _no_answer(slices, scored)
             else:
-                unanswered += write_lines(uploads[upload])
+                answered = [line.slice_id for line in slices if line.slice_id in answers]
+                left.add(slices, {slice_id: outputs[slice_id] for slice_id in answered})
         publish_all(app.s3, app.settings.predictions_bucket, pool, list(outcomes.values()))
         for upload, slices in uploads.items():
             tally.count(slices, outcomes[upload].result if upload in outcomes else None)
-    return bytes(unanswered)
+    return left
 
 
 def _outcomes(
     app: App,
-    pool: Executor,
     scored: _Scored,
     uploads: dict[str, list[IndexLine]],
-    outputs: dict[str, str],
+    answers: dict[str, Answer],
 ) -> dict[str, Outcome]:
-    wanted = [line.slice_id for slices in uploads.values() for line in slices]
-    answers = read_answers(app, pool, outputs, scored.model.classes, wanted)
     return {
         upload: _outcome(app, scored, slices, [answers[line.slice_id] for line in slices])
         for upload, slices in uploads.items()
@@ -151,11 +169,13 @@ def _no_answer(slices: list[IndexLine], scored: _Scored) -> Outcome:
     return Outcome(source, rejected(source, rejection, scored.batch))
 
 
-def _move_on(app: App, batches: Batches, part: Part, unanswered: bytes) -> None:
-    if not unanswered:
+def _move_on(app: App, batches: Batches, part: Part, left: _Left) -> None:
+    if not left.lines:
         batches.finish(part)
         return
+    if left.scored.outputs:
+        left.scored.leave(app, part)
     slices_key = keys.part_slices(part.batch, part.part, part.attempt + 1)
     work = app.settings.work_bucket
-    objects.write(app.s3, work, slices_key, unanswered, "application/jsonl")
-    batches.retry(part, slices_key)
+    objects.write(app.s3, work, slices_key, bytes(left.lines), "application/jsonl")
+    batches.retry(part, slices_key, left=left.slices - len(left.scored.outputs))

@@ -43,7 +43,9 @@ class Comparison:
 
         def results_in(home: str) -> Iterator[Stored]:
             after = f"{home}{place.names_after}" if place.names_after else ""
-            return list_objects(app.s3, settings.predictions_bucket, home, after, pool)
+            listed = list_objects(app.s3, settings.predictions_bucket, home, after, pool)
+            # Pictures of class-activation maps lie beside their predictions.
+            return (found for found in listed if found.key.endswith(keys.SUFFIX))
 
         self._rows = side_by_side(
             self._uploads, [(home, results_in(home)) for home in RESULTS[folder]]

@@ -1,53 +1,70 @@
-"""The labelled set: what the index parts hold, split by group, and as manifests."""
+"""The labelled set: what the index parts hold, gathered in tables, and which of it is current.
 
-import hashlib
-import json
-import random
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+Ten million slices are more than a function's memory holds, so they go through tables on disk
+(`scratch`): a row for each upload that a part names, and one for each of its slices to learn from.
+Groups are held in memory, about 0.3 KB each.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-
-from aws_lambda_powertools import Logger
+from itertools import groupby
+from typing import Any
 
 from tomodrop import keys, objects
-from tomodrop.clients import App
-from tomodrop.halves import TRAIN, VALIDATION, group_code
+from tomodrop.clients import THREADS, App
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.settings import Settings
-from tomodrop.slices import IndexLine, by_upload, is_newer, read_lines
+from tomodrop.slices import IndexLine, Source, by_upload, is_newer, read_lines
 from tomodrop.volumes import shows_lung
 
-# The attribute of a manifest's line that only the algorithm of ours reads.
-GROUP = "group"
+# What an upload is besides current. Its slices are not learnt from.
+SUPERSEDED, REPLACED, DELETED = "superseded", "replaced", "deleted"
+MADE_AGAIN, OTHER_CLASS, NO_LUNG = "made_again", "other_class", "no_lung"
+CURRENT = ""
 
-logger = Logger(child=True)
+SCHEMA = """
+CREATE TABLE upload (
+  id INTEGER PRIMARY KEY, name TEXT, key TEXT, version_id TEXT, etag TEXT, sequencer TEXT,
+  last_modified TEXT, modified REAL, state TEXT, label INTEGER, grp TEXT, slices INTEGER,
+  without_lung INTEGER, width INTEGER, height INTEGER, format TEXT, lossy INTEGER, alpha TEXT
+);
+CREATE TABLE slice (
+  id INTEGER PRIMARY KEY, upload INTEGER, number INTEGER,
+  sha256 BLOB, phash BLOB, mean REAL, spread REAL, lit REAL
+);
+CREATE TABLE left_out (
+  slice INTEGER PRIMARY KEY, upload INTEGER, reason TEXT, other INTEGER, distance INTEGER
+);
+"""
+_INSERT_UPLOAD = f"INSERT INTO upload VALUES ({', '.join('?' * 18)})"  # noqa: S608
+_INSERT_SLICE = "INSERT INTO slice VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+
+_MIB = 1024 * 1024
+# Of parts that are fetched together, so that memory stays bounded however large they are.
+_MOST_AHEAD_BYTES = 16 * _MIB
 
 
 @dataclass(frozen=True)
-class Example:
-    """One labelled slice: `label` counts from 0 in the order of the class names."""
+class Unusable:
+    """Uploads and slices that are not learnt from, by reason."""
 
-    slice_id: str
-    label: int
-    group: str
-
-
-@dataclass(frozen=True)
-class Split:
-    """The labelled set in two halves that share no group."""
-
-    train: list[Example]
-    validation: list[Example]
+    uploads: dict[str, int]
+    slices: dict[str, int]
 
 
-def read_examples(app: App) -> list[Example]:
-    """Every slice to learn from, see `examples_of`; the log says how many show no lung."""
-    lines = [line for _, part in index_parts(app) for line in part]
-    without_lung = sum(not shows_lung(line) for line in _current(lines, app.settings))
-    if without_lung:
-        logger.info("slices without lung are not learnt from", extra={"slices": without_lung})
-    return examples_of(lines, app.settings)
+def gather(app: App, tables: sqlite3.Connection) -> None:
+    """Fill the tables with the labelled set, and mark what of it is current."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        number = 0
+        for modified, body in _read_ahead(app, pool):
+            for lines in _uploads_of(body):
+                number += 1
+                _add(tables, number, lines, modified, app.settings)
+    uploads = objects.listing(app.s3, app.settings.uploads_bucket, keys.LABELLED)
+    mark(tables, ((found["Key"], found["ETag"].strip('"')) for found in uploads))
 
 
 def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
@@ -61,23 +78,103 @@ def index_parts(app: App) -> Iterator[tuple[datetime, list[IndexLine]]]:
         yield part["LastModified"], list(read_lines(objects.read(app.s3, work, part["Key"])))
 
 
-def examples_of(lines: Iterable[IndexLine], settings: Settings) -> list[Example]:
-    """Examples from the newest version of each labelled upload, in slice order.
+def _read_ahead(app: App, pool: Executor) -> Iterator[tuple[datetime, bytes]]:
+    """Every index part and when it was written, in order of their keys."""
+    work = app.settings.work_bucket
+    fetched: Iterable[tuple[datetime, bytes]] = ()
+    for some in _windows(objects.listing(app.s3, work, keys.DATASET_INDEX)):
+        # Fetched from now on, while those before are worked on.
+        bodies = pool.map(lambda part: objects.read(app.s3, work, part["Key"]), some)
+        yield from fetched
+        fetched = zip((part["LastModified"] for part in some), bodies, strict=True)
+    yield from fetched
 
-    Left out are classes that are no longer learned, slices that are to be made again, and slices
-    of a volume that show no lung: its label does not speak of them.
+
+def _uploads_of(body: bytes) -> Iterator[list[IndexLine]]:
+    """The uploads that a part names, each by its slices.
+
+    One at a time: the garbage collector looks at whatever lines are held, again and again.
     """
-    places = {name: place for place, name in enumerate(settings.class_names)}
-    examples = [
-        Example(line.slice_id, places[line.label.name], line.label.group)
-        for line in _current(lines, settings)
-        if line.label and line.label.name in places and shows_lung(line)
-    ]
-    return sorted(examples, key=lambda example: example.slice_id)
+    for _, of_upload in groupby(read_lines(body), lambda line: line.slice_id.rpartition("-")[0]):
+        yield from by_upload(of_upload).values()
 
 
-def _current(lines: Iterable[IndexLine], settings: Settings) -> Iterator[IndexLine]:
-    return (line for line in _newest(lines) if is_current(line, settings))
+def _windows(parts: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Parts that are fetched together: bounded in number and bytes, or one that is larger."""
+    some: list[dict[str, Any]] = []
+    for part in parts:
+        some.append(part)
+        if len(some) >= 2 * THREADS or sum(one["Size"] for one in some) >= _MOST_AHEAD_BYTES:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _add(
+    tables: sqlite3.Connection,
+    number: int,
+    lines: list[IndexLine],
+    modified: datetime,
+    settings: Settings,
+) -> None:
+    """One upload, as one part names it, with those of its slices that show lung."""
+    shown = [line for line in lines if shows_lung(line)]
+    tables.execute(_INSERT_UPLOAD, _upload_row(number, lines, shown, modified, settings))
+    tables.executemany(_INSERT_SLICE, (_slice_row(number, line) for line in shown))
+
+
+def _upload_row(
+    number: int,
+    lines: list[IndexLine],
+    shown: list[IndexLine],
+    modified: datetime,
+    settings: Settings,
+) -> tuple[Any, ...]:
+    line, source, processing = lines[0], lines[0].source, lines[0].processing
+    name = line.label.name if line.label else ""
+    state = _state(line, is_learned=name in settings.class_names, has_lung=bool(shown), of=settings)
+    return (
+        number,
+        line.slice_id.rpartition("-")[0],
+        source.key,
+        source.version_id,
+        source.etag,
+        source.sequencer,
+        source.last_modified,
+        modified.timestamp(),
+        state,
+        settings.class_names.index(name) if name in settings.class_names else None,
+        line.label.group if line.label else "",
+        len(shown),
+        len(lines) - len(shown),
+        _whole(processing.get("width_px")),
+        _whole(processing.get("height_px")),
+        str(processing.get("format", "")),
+        bool(processing.get("lossy")),
+        str(processing.get("alpha", "")),
+    )
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _state(line: IndexLine, *, is_learned: bool, has_lung: bool, of: Settings) -> str:
+    if not is_learned:
+        return OTHER_CLASS
+    if not is_current(line, of):
+        return MADE_AGAIN
+    return CURRENT if has_lung else NO_LUNG
+
+
+def _slice_row(upload: int, line: IndexLine) -> tuple[Any, ...]:
+    number, pixels = int(line.slice_id.rpartition("-")[2]), line.pixels
+    if pixels is None:
+        return (upload, number, None, None, None, None, None)
+    sha256 = bytes.fromhex(pixels.sha256)[:16]  # half of it tells pictures apart as well
+    phash = bytes.fromhex(pixels.phash) or None
+    return (upload, number, sha256, phash, pixels.mean, pixels.spread, pixels.lit_share)
 
 
 def is_current(line: IndexLine, settings: Settings) -> bool:
@@ -86,80 +183,106 @@ def is_current(line: IndexLine, settings: Settings) -> bool:
     return made == (NORMALISER, list(settings.image_shape), settings.lung_window_hu)
 
 
-def _newest(lines: Iterable[IndexLine]) -> Iterator[IndexLine]:
-    newest: dict[str, list[IndexLine]] = {}
-    for slices in by_upload(lines).values():
-        source = slices[0].source
-        held = newest.get(source.key)
-        if held is None or is_newer(source, held[0].source):
-            newest[source.key] = slices
-    for slices in newest.values():
-        yield from slices
+def mark(tables: sqlite3.Connection, uploads: Iterable[tuple[str, str]]) -> None:
+    """Mark every upload that is not the current one of its key, and drop slices not learnt from.
+
+    `uploads`: keys and ETags of what lies in the uploads bucket, in the order of their bytes, as
+    S3 lists them and SQLite sorts.
+    """
+    there = _Listing(uploads)
+    marks = ((state, number) for number, state in _not_current(tables, there) if state != CURRENT)
+    tables.executemany("UPDATE upload SET state = ? WHERE id = ?", marks)
+    tables.execute("DELETE FROM slice WHERE upload IN (SELECT id FROM upload WHERE state != '')")
 
 
-def groups_by_class(examples: Iterable[Example], class_names: tuple[str, ...]) -> list[set[str]]:
-    """The groups that have slices of each class, in the order of the class names."""
-    groups: list[set[str]] = [set() for _ in class_names]
-    for example in examples:
-        groups[example.label].add(example.group)
-    return groups
+class _Listing:
+    """A sorted listing that is asked for keys in the same order."""
+
+    def __init__(self, uploads: Iterable[tuple[str, str]]) -> None:
+        self._left = iter(uploads)
+        self._key, self._etag = b"", ""
+
+    def etag(self, key: str) -> str | None:
+        """The ETag of what lies there; None: nothing does."""
+        wanted = key.encode()
+        while self._key < wanted:
+            found = next(self._left, None)
+            if found is None:
+                return None
+            self._key, self._etag = found[0].encode(), found[1]
+        return self._etag if self._key == wanted else None
 
 
-def split(examples: list[Example], halves: Mapping[str, str]) -> Split:
-    """The examples of each half, by the halves of their groups (see `halves.settle`)."""
-    return Split(
-        train=[e for e in examples if halves[e.group] == TRAIN],
-        validation=[e for e in examples if halves[e.group] == VALIDATION],
+_BY_KEY = """
+SELECT key, name, id, version_id, etag, sequencer, last_modified, state FROM upload
+ORDER BY key, name, modified, id
+"""
+
+
+def _not_current(tables: sqlite3.Connection, there: _Listing) -> Iterator[tuple[int, str]]:
+    """The new state of uploads, by number."""
+    for key, rows in groupby(tables.execute(_BY_KEY), lambda row: row[0]):
+        of_key = list(rows)
+        # What a part said later of the same version counts: its slices were made again.
+        latest = {row[1]: (row[2], _source(row), row[7]) for row in of_key}
+        chosen, source, state = _newest(latest.values())
+        yield from ((row[2], SUPERSEDED) for row in of_key if row[2] != chosen)
+        etag = there.etag(key)
+        if etag is None:
+            yield chosen, DELETED
+        elif etag != source.etag:
+            yield chosen, REPLACED
+        else:
+            yield chosen, state
+
+
+def _newest(versions: Iterable[tuple[int, Source, str]]) -> tuple[int, Source, str]:
+    newest, *others = versions
+    for version in others:
+        if is_newer(version[1], newest[1]):
+            newest = version
+    return newest
+
+
+def _source(row: tuple[Any, ...]) -> Source:
+    key, _, _, version_id, etag, sequencer, last_modified, _ = row
+    return Source.model_construct(
+        key=key,
+        version_id=version_id,
+        etag=etag,
+        sequencer=sequencer,
+        last_modified=last_modified,
     )
 
 
-def digest(examples: Iterable[Example]) -> str:
-    """SHA-256 of the set: slices, labels and groups, whatever their order."""
-    lines = sorted(f"{e.slice_id} {e.label} {e.group}" for e in examples)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def groups_by_class(tables: sqlite3.Connection, class_count: int) -> list[set[str]]:
+    """The groups that have slices of each class left, in the order of the class names."""
+    groups: list[set[str]] = [set() for _ in range(class_count)]
+    for label, group, _ in counts(tables):
+        groups[label].add(group)
+    return groups
 
 
-def counts(examples: Iterable[Example], class_names: tuple[str, ...]) -> dict[str, int]:
-    """Slices by class name."""
-    found = Counter(e.label for e in examples)
-    return {name: found[place] for place, name in enumerate(class_names)}
+def counts(tables: sqlite3.Connection) -> Iterator[tuple[int, str, int]]:
+    """How many slices are left of each class in each group: (label, group, slices)."""
+    yield from tables.execute(
+        """
+        SELECT label, grp, SUM(slices - COALESCE(gone, 0)) AS left_in FROM upload
+        LEFT JOIN (SELECT upload, COUNT(*) AS gone FROM left_out GROUP BY upload) ON upload = id
+        WHERE state = '' GROUP BY label, grp HAVING left_in > 0
+        """
+    )
 
 
-def held_out_lines(validation: Iterable[Example], split_key: str) -> bytes:
-    """JSON Lines that say what each validation slice is, for whoever scores models on them."""
-    return "".join(
-        json.dumps(
-            {
-                "slice_id": example.slice_id,
-                "label": example.label,
-                "group": group_code(example.group, split_key),
-            }
-        )
-        + "\n"
-        for example in validation
-    ).encode()
-
-
-def manifest(
-    examples: list[Example], work_bucket: str, seed: str, *, groups_key: str | None
-) -> bytes:
-    """An augmented manifest in a shuffled order (SageMaker, "Augmented Manifest File").
-
-    Shuffled here as well as by the job: without ShuffleConfig SageMaker streams the file's order,
-    and a file sorted by class does not train. A group's name may be a patient's: what is sent in
-    its place (with `groups_key`, the split key) is the same in every job, and says only which
-    slices belong together.
-    """
-    shuffled = list(examples)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - an order, not a secret
-    return "".join(
-        json.dumps(
-            {
-                "source-ref": f"s3://{work_bucket}/{keys.DATASET_SLICES}{example.slice_id}.png",
-                "class": str(example.label),
-                **({GROUP: group_code(example.group, groups_key)} if groups_key else {}),
-            }
-        )
-        + "\n"
-        for example in shuffled
-    ).encode()
+def unusable(tables: sqlite3.Connection) -> Unusable:
+    """What the index names and nothing is learnt from."""
+    found = tables.execute(
+        "SELECT state, COUNT(*), SUM(slices + without_lung) FROM upload WHERE state != '' "
+        "AND state != 'superseded' GROUP BY state"
+    ).fetchall()
+    (without_lung,) = tables.execute(
+        "SELECT COALESCE(SUM(without_lung), 0) FROM upload WHERE state = ''"
+    ).fetchone()
+    slices = {state: count for state, _, count in found}
+    slices[NO_LUNG] = slices.get(NO_LUNG, 0) + without_lung
+    return Unusable({state: count for state, count, _ in found}, slices)

@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, Tracer
 from botocore.exceptions import ClientError
 
 from tomodrop import keys, objects
+from tomodrop.attempts import Scored
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
 from tomodrop.instances import Choice, choose_instance, expect
@@ -21,6 +22,8 @@ from tomodrop.windows import is_settled
 
 logger, tracer = Logger(child=True), Tracer()
 
+# Of so many waiting batches the log says how far they are.
+_MOST_SAID = 10
 # The account's quota is used up, or the API is busy: the part stays READY and waits its turn.
 _WAIT_CODES = frozenset({"ResourceLimitExceeded", "ThrottlingException", "Throttling"})
 
@@ -29,6 +32,7 @@ _WAIT_CODES = frozenset({"ResourceLimitExceeded", "ThrottlingException", "Thrott
 class Dispatched:
     """What one invocation did: counts of windows planned, jobs made, parts still waiting.
 
+    `slices_waiting`: how many slices of the waiting parts still lack an answer.
     `expected_usd`: what the jobs made are expected to cost, as far as their instance types are
     known. It is an estimate, so it does not tell two invocations apart.
     """
@@ -36,6 +40,7 @@ class Dispatched:
     windows: int = 0
     jobs: int = 0
     waiting: int = 0
+    slices_waiting: int = field(default=0, compare=False)
     expected_usd: float = field(default=0.0, compare=False)
 
 
@@ -47,11 +52,24 @@ def dispatch(app: App, now: datetime) -> Dispatched:
         plan_window(app, batches, batch)
     ready = list(batches.ready())
     model = read_live_model(app) if ready else None
-    made, waiting = _submit_all(app, batches, ready, model) if model else ([], len(ready))
-    usd = round(sum(choice.usd or 0.0 for choice in made), 6)
-    done = Dispatched(len(settled), jobs=len(made), waiting=waiting, expected_usd=usd)
+    made, waiting = _submit_all(app, batches, ready, model) if model else ([], ready)
+    if model:
+        _say_progress(batches, waiting)
+    done = Dispatched(
+        windows=len(settled),
+        jobs=len(made),
+        waiting=len(waiting),
+        slices_waiting=sum(part.left for part in waiting),
+        expected_usd=round(sum(choice.usd or 0.0 for choice in made), 6),
+    )
     logger.info("dispatched", extra=asdict(done) | {"has_model": bool(model or not ready)})
     return done
+
+
+def _say_progress(batches: Batches, waiting: list[Part]) -> None:
+    """How far the oldest batches are that wait for room."""
+    for batch in list(dict.fromkeys(part.batch for part in waiting))[:_MOST_SAID]:
+        logger.info("a batch waits for room", extra=asdict(batches.progress(batch)))
 
 
 def _is_settled(app: App, batch: str, now: datetime) -> bool:
@@ -72,7 +90,8 @@ def plan_window(app: App, batches: Batches, batch: str) -> int:
         part = f"{number:04d}"
         slices_key = keys.part_slices(batch, part, attempt=1)
         objects.write(app.s3, work, slices_key, write_lines(part_lines), "application/jsonl")
-        batches.add_part(Part(batch, part, "READY", 1, slices_key))
+        planned = Part(batch, part, "READY", 1, slices_key, slices=len(part_lines))
+        batches.add_part(planned)
     batches.close_window(batch, len(parts))
     return len(parts)
 
@@ -92,8 +111,8 @@ def pack(lines: list[IndexLine], max_slices: int) -> list[list[IndexLine]]:
 
 def _submit_all(
     app: App, batches: Batches, ready: list[Part], model: LiveModel
-) -> tuple[list[Choice], int]:
-    """What the jobs that were made run on, and how many parts still wait."""
+) -> tuple[list[Choice], list[Part]]:
+    """What the jobs that were made run on, and which parts still wait."""
     made: list[Choice] = []
     for place, part in enumerate(ready):
         try:
@@ -102,10 +121,10 @@ def _submit_all(
             if error_code(error) not in _WAIT_CODES:
                 raise
             logger.info("no room for another job yet", extra={"code": error_code(error)})
-            return made, len(ready) - place
+            return made, ready[place:]
         if choice:
             made.append(choice)
-    return made, 0
+    return made, []
 
 
 @tracer.capture_method(capture_response=False)
@@ -123,7 +142,8 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> Cho
         logger.warning("a part expired", extra={"batch": part.batch, "part": part.part})
         batches.drop(part)
         return None
-    slice_ids = [line.slice_id for line in read_lines(lines)]
+    scored = Scored.before(app, part, model.model_name).outputs
+    slice_ids = [line.slice_id for line in read_lines(lines) if line.slice_id not in scored]
     manifest = transform_manifest(work, part.batch, slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
     choice = _choose(app.settings, len(slice_ids))

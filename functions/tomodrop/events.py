@@ -145,6 +145,22 @@ def _parse_job_event(event: Mapping[str, Any], kind: str) -> JobEnded:
     return JobEnded(detail[f"{kind}JobName"], str(status), str(detail.get("FailureReason") or ""))
 
 
+def asks_for_audit(event: Mapping[str, Any]) -> bool:
+    """Whether `sweep` is asked for a receipt (`{"audit": true}`), and not called by its schedule.
+
+    Raises
+    ------
+    EventError
+        `audit` is anything but true.
+    """
+    if "audit" not in event:
+        return False
+    if event["audit"] is not True:
+        message = f'audit is {event["audit"]!r}; an audit is asked for by {{"audit": true}}'
+        raise EventError(message)
+    return True
+
+
 def parse_schedule_event(event: Mapping[str, Any]) -> datetime:
     """When the schedule meant to fire (UTC): `{"scheduled_time": "2026-11-24T03:00:00Z"}`.
 

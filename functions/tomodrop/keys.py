@@ -4,6 +4,7 @@ uploads      incoming/<path>   labelled/<class>/<group>/<file>
 work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
              training/<job>/…   sweep/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
+             reports/drift/…
              predictions/<path>.map.png   models/<job>/…
              rejected-labelled/<class>/<group>/<file>.json
 """
@@ -31,10 +32,10 @@ SWEEP = "sweep/"
 MAX_KEY_BYTES = 1024
 # The same in every folder, so that one order of names fits all of them.
 MAX_NAME_BYTES = MAX_KEY_BYTES - len(REJECTED_LABELLED)
-_SUFFIX = ".json"
+SUFFIX = ".json"
 _DIGEST_DIGITS = 16
 # A cut may take up to three bytes more, those of a character that it would halve.
-CERTAIN_NAME_BYTES = MAX_NAME_BYTES - len(_SUFFIX) - _DIGEST_DIGITS - 1 - 3
+CERTAIN_NAME_BYTES = MAX_NAME_BYTES - len(SUFFIX) - _DIGEST_DIGITS - 1 - 3
 
 _JOB_NAME = re.compile(
     r"(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>[1-9]\d*)", re.ASCII
@@ -103,6 +104,11 @@ def part_slices(batch: str, part: str, attempt: int) -> str:
     return f"{BATCHES}{batch}/parts/{part}/{attempt}.jsonl"
 
 
+def part_scored(batch: str, part: str, attempt: int) -> str:
+    """What earlier attempts answered of what this attempt of this part is to score."""
+    return f"{BATCHES}{batch}/parts/{part}/{attempt}.scored.json"
+
+
 def job_manifest(job: JobName) -> str:
     """Manifest of a transform job."""
     return f"{BATCHES}{job.batch}/jobs/{job}/manifest.json"
@@ -136,7 +142,7 @@ def rejection_key(upload_key: str) -> str:
 
 def class_maps_key(upload_key: str) -> str:
     """Key of the picture of class-activation maps beside an upload's prediction."""
-    return PREDICTIONS + result_name(upload_key).removesuffix(_SUFFIX) + ".map.png"
+    return PREDICTIONS + result_name(upload_key).removesuffix(SUFFIX) + ".map.png"
 
 
 def result_name(upload_key: str) -> str:
@@ -146,8 +152,8 @@ def result_name(upload_key: str) -> str:
     unique. At least the first `CERTAIN_NAME_BYTES` bytes of the path are always there.
     """
     path = upload_key.removeprefix(INCOMING if upload_key.startswith(INCOMING) else LABELLED)
-    if len(path.encode()) + len(_SUFFIX) <= MAX_NAME_BYTES:
-        return path + _SUFFIX
+    if len(path.encode()) + len(SUFFIX) <= MAX_NAME_BYTES:
+        return path + SUFFIX
     digest = hashlib.sha256(upload_key.encode()).hexdigest()[:_DIGEST_DIGITS]
-    tail = f"~{digest}{_SUFFIX}"
+    tail = f"~{digest}{SUFFIX}"
     return path.encode()[: MAX_NAME_BYTES - len(tail)].decode(errors="ignore") + tail

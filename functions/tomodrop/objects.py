@@ -1,8 +1,10 @@
 """Thin calls to S3: read, write and list whole objects."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 # PreconditionFailed: somebody wrote first. ConditionalRequestConflict: somebody is writing now.
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+
+# Lines of text that are put together before they become bytes.
+_PIECES_AT_ONCE = 1000
 
 
 def error_code(error: ClientError) -> str:
@@ -64,3 +69,38 @@ def listing(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, Any]
 def keys_under(s3: "S3Client", bucket: str, prefix: str) -> list[str]:
     """Every key under a prefix, in order."""
     return [found["Key"] for found in listing(s3, bucket, prefix)]
+
+
+class _Stream:
+    """Pieces of text as a file that can be read once, as `upload_fileobj` wants it."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._pieces = iter(pieces)
+        self._left = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, fewer at the end; all that are left for a negative number."""
+        held, length = [self._left], len(self._left)
+        while size < 0 or length < size:
+            some = "".join(islice(self._pieces, _PIECES_AT_ONCE)).encode()
+            if not some:
+                break
+            held.append(some)
+            length += len(some)
+        body = b"".join(held)
+        end = len(body) if size < 0 else size
+        self._left = body[end:]
+        return body[:end]
+
+
+def write_stream(
+    s3: "S3Client", bucket: str, key: str, pieces: Iterable[str], content_type: str
+) -> None:
+    """Put one object of any size from pieces of text, in parts if it is large."""
+    s3.upload_fileobj(
+        cast("IO[bytes]", _Stream(pieces)),
+        bucket,
+        key,
+        ExtraArgs={"ContentType": content_type},
+        Config=TransferConfig(max_concurrency=4),
+    )

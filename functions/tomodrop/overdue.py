@@ -152,11 +152,10 @@ class _Finder:
 
     def _let_one_go(self, row: Row) -> None:
         """Of a prediction and a rejection side by side one goes, as when they were published."""
-        if len(row.results) > 1 and all(row.results):
-            prediction, rejection = (result.key for result in row.results if result)
+        if row.upload and len(row.results) > 1 and all(row.results):
             with self._faults.noted("settling a prediction and a rejection"):
                 bucket = self._app.settings.predictions_bucket
-                let_one_go(self._app.s3, bucket, prediction, rejection)
+                let_one_go(self._app.s3, bucket, row.upload.key)
 
     @cached_property
     def _taken_in(self) -> frozenset[int]:

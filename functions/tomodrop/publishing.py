@@ -119,16 +119,17 @@ def source_of(s3: "S3Client", bucket: str, key: str) -> Source | None:
     return stored.source if stored else None
 
 
-def let_one_go(s3: "S3Client", bucket: str, prediction_key: str, rejection_key: str) -> None:
-    """Where one upload has both results, the older one goes; of one version's the rejection."""
-    prediction = _stored(s3, bucket, prediction_key)
-    rejection = _stored(s3, bucket, rejection_key)
+def let_one_go(s3: "S3Client", bucket: str, upload_key: str) -> None:
+    """Where an upload has both results, the older one goes; of one version's the rejection."""
+    homes = keys.prediction_key(upload_key), keys.rejection_key(upload_key)
+    prediction, rejection = (_stored(s3, bucket, home) for home in homes)
     if not prediction or not rejection:
         return
     if is_newer(rejection.source, prediction.source):
-        _delete_unless_replaced(s3, bucket, prediction_key, prediction)
+        by = rejection.source.model_copy(update={"key": upload_key})
+        _withdraw(s3, bucket, homes[0], prediction, by)
     else:
-        _delete_unless_replaced(s3, bucket, rejection_key, rejection)
+        _delete_unless_replaced(s3, bucket, homes[1], rejection)
 
 
 def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:

@@ -11,10 +11,12 @@ from typing import Any
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.events import JobEnded
+from tomodrop.live_model import LiveModel
 from tomodrop.predictions import NOTICE, Prediction, Result, is_atypical
 from tomodrop.references import BatchReference
 from tomodrop.slices import IndexLine
-from tomodrop.volumes import face_of
+from tomodrop.summaries import JobStatistics, Summary
+from tomodrop.volumes import face_of, shows_lung
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Tally:
     slices: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     shown: list[Shown] = field(default_factory=list)
+    summary: Summary = field(default_factory=Summary)
 
     def count(self, slices: list[IndexLine], result: Result | None) -> None:
         """Take an upload in. `result` None: it is left for another attempt."""
@@ -46,6 +49,10 @@ class Tally:
             self.rejected[result.rejection.code] += 1
         if result and result.prediction:
             self.shown.append(self._shown(slices, result.prediction))
+            # An upload is predicted once, in whatever attempt: so it is counted once.
+            self.summary.count_upload(result.prediction.label, result.prediction.probability)
+            for line in filter(shows_lung, slices):
+                self.summary.count_slice(line.pixels)
 
     def _shown(self, slices: list[IndexLine], prediction: Prediction) -> Shown:
         return Shown(
@@ -68,15 +75,22 @@ def write_report(
     batch: BatchReference,
     ended: JobEnded,
     tally: Tally,
-    classes: Sequence[str],
+    model: LiveModel,
 ) -> None:
-    """Put `summary.json` into `reports/<batch>/<job>/`, and `contact-sheet.png` of predictions."""
+    """Put `summary.json` into `reports/<batch>/<job>/`.
+
+    And of predictions, if there are any, `statistics.json` (see `drift_watch`) and
+    `contact-sheet.png`.
+    """
     folder = f"reports/{batch.id}/{batch.job}/"
     bucket = app.settings.predictions_bucket
     body = json.dumps(summarise(batch, ended, tally), indent=2).encode()
     objects.write(app.s3, bucket, f"{folder}summary.json", body, "application/json")
     if tally.shown:
-        sheet = _draw(app, pool, batch.id, tally.shown, classes)
+        counted = JobStatistics(job=batch.job, model=model.training_job, summary=tally.summary)
+        body = counted.model_dump_json().encode()
+        objects.write(app.s3, bucket, f"{folder}statistics.json", body, "application/json")
+        sheet = _draw(app, pool, batch.id, tally.shown, model.classes)
         objects.write(app.s3, bucket, f"{folder}contact-sheet.png", sheet, "image/png")
 
 

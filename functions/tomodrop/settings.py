@@ -157,6 +157,9 @@ class Settings(BaseModel):
     metric_definitions: MetricDefinitions = Field(max_length=_MAX_METRIC_DEFINITIONS)
     validation_share: float = Field(gt=0, lt=1)
     split_key: str = Field(min_length=1, max_length=64)
+    balance_classes: bool
+    shortcut_warning: float = Field(gt=0.5, le=1)
+    shortcut_action: Literal["warn", "refuse"]
     minimum_validation_accuracy: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")

@@ -39,14 +39,16 @@ _UNKNOWN_JOB = frozenset({"ResourceNotFound", "ValidationException"})
 class Swept:
     """Counts of one sweep.
 
-    `faults`: what could not be seen to, as the log says. `uploads_overdue`: uploads older than
-    promised without a result, `oldest_minutes`: the age of the oldest, 0 when there is none; both
-    None when the comparison of uploads with results goes on next time.
+    `jobs_failed`: of those collected. `faults`: what could not be seen to, as the log says.
+    `uploads_overdue`: uploads older than promised without a result, `oldest_minutes`: the age of
+    the oldest, 0 when there is none; both None when the comparison of uploads with results goes on
+    next time.
     """
 
     sent_again: int = 0
     jobs_stopped: int = 0
     jobs_collected: int = 0
+    jobs_failed: int = 0
     trainings_decided: int = 0
     faults: int = 0
     uploads_overdue: int | None = 0
@@ -59,7 +61,7 @@ def sweep(app: App, now: datetime, left_s: Callable[[], float] = lambda: LONGEST
     Jobs are seen to for half of that time, so that uploads are always compared.
     """
     faults = Faults()
-    stopped, collected = _see_to_jobs(app, now, left_s, faults)
+    stopped, collected, failed = _see_to_jobs(app, now, left_s, faults)
     decided = 0
     with faults.noted("trainings"):
         decided = _see_to_trainings(app)
@@ -69,6 +71,7 @@ def sweep(app: App, now: datetime, left_s: Callable[[], float] = lambda: LONGEST
         sent_again=overdue.sent_again,
         jobs_stopped=stopped,
         jobs_collected=collected,
+        jobs_failed=failed,
         trainings_decided=decided,
         faults=faults.count,
         uploads_overdue=overdue.count,
@@ -87,6 +90,8 @@ def metrics_of(done: Swept) -> list[tuple[str, MetricUnit, float]]:
     told: list[tuple[str, MetricUnit, float]] = [
         (f"Sweep_{what}", MetricUnit.Count, getattr(done, what)) for what in counted
     ]
+    # Under collect's name: it is one count, whoever heard of the job's end.
+    told.append(("TransformJobs_failed", MetricUnit.Count, done.jobs_failed))
     if done.uploads_overdue is not None and done.oldest_minutes is not None:
         told.append(("UploadsOverdue", MetricUnit.Count, done.uploads_overdue))
         told.append(("OldestUploadMinutes", MetricUnit.NoUnit, done.oldest_minutes))
@@ -95,9 +100,9 @@ def metrics_of(done: Swept) -> list[tuple[str, MetricUnit, float]]:
 
 def _see_to_jobs(
     app: App, now: datetime, left_s: Callable[[], float], faults: Faults
-) -> tuple[int, int]:
-    """How many jobs were stopped, and how many collected."""
-    stopped = collected = 0
+) -> tuple[int, int, int]:
+    """How many jobs were stopped, how many collected, and how many of these had failed."""
+    stopped = collected = failed = 0
     half_s = left_s() / 2
     for part in list(Batches(app.table).submitted()):
         if left_s() < half_s:
@@ -108,10 +113,12 @@ def _see_to_jobs(
             status = described["TransformJobStatus"]
             if status in TERMINAL_STATUSES:
                 ended = JobEnded(part.job, status, described.get("FailureReason", ""))
-                collected += collect(app, ended) is not None
+                is_ours = collect(app, ended) is not None
+                collected += is_ours
+                failed += is_ours and status != "Completed"
             elif status == "InProgress" and now - described["CreationTime"] > _limit(app):
                 stopped += _stop(app, part)
-    return stopped, collected
+    return stopped, collected, failed
 
 
 def _limit(app: App) -> timedelta:

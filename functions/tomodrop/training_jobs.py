@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tomodrop import dataset, keys
+from tomodrop import keys
 from tomodrop.imaging.version import NORMALISER
+from tomodrop.manifests import GROUP
 from tomodrop.protection import network, output_key, volume_key
 from tomodrop.settings import Settings
 
@@ -130,7 +131,7 @@ def training_request(
 
 
 def _channels(settings: Settings, folder: str, shuffle_seed: int) -> list[dict[str, Any]]:
-    attributes = _ATTRIBUTES if uses_built_in(settings) else [*_ATTRIBUTES, dataset.GROUP]
+    attributes = _ATTRIBUTES if uses_built_in(settings) else [*_ATTRIBUTES, GROUP]
     return [
         {
             **_channel("train", f"{folder}/train.manifest", attributes),

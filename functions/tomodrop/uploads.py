@@ -76,7 +76,6 @@ class Intake:
         )
         self._incoming: list[IndexLine] = []
         self._labelled: list[IndexLine] = []
-        sandbox.start()
 
     def take_in(self, upload: UploadEvent) -> str:
         """Store an upload's slices, or its rejection.
@@ -90,6 +89,8 @@ class Intake:
         """
         settings = self._app.settings
         given_s = self._time.for_the_next(time.monotonic())
+        # It warms up while the upload is fetched.
+        self._sandbox.start(upload.key)
         try:
             body, source = read_upload(self._app, upload)
         except UploadGone:

@@ -13,7 +13,10 @@ READ_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class JobProgress:
-    """One job as shown to people. `done` of `total` counts objects, or epochs of a training."""
+    """One job as shown to people. `done` of `total` counts objects, or epochs of a training.
+
+    `before`: how many objects were done already when this run of the job began.
+    """
 
     kind: Literal["training", "transform"]
     name: str
@@ -22,6 +25,7 @@ class JobProgress:
     done: int
     total: int | None
     started_at: float
+    before: int = 0
 
 
 class Progress:
@@ -32,9 +36,17 @@ class Progress:
         self._detail = "waiting to start"
         self._done = 0
         self._total: int | None = None
+        self._before = 0
         self._look: Callable[[], tuple[str, int]] | None = None
 
-    def note(self, detail: str, *, done: int | None = None, total: int | None = None) -> None:
+    def note(
+        self,
+        detail: str,
+        *,
+        done: int | None = None,
+        total: int | None = None,
+        before: int | None = None,
+    ) -> None:
         """Say what the job is at; counts stay as they are unless given."""
         with self._lock:
             self._take_look()
@@ -42,6 +54,13 @@ class Progress:
             self._detail = detail
             self._done = self._done if done is None else done
             self._total = self._total if total is None else total
+            self._before = self._before if before is None else before
+
+    @property
+    def before(self) -> int:
+        """How many objects an earlier run of the job did."""
+        with self._lock:
+            return self._before
 
     def count_one(self) -> None:
         """One more is done."""

@@ -120,6 +120,7 @@ class Runner:
             done=done,
             total=total,
             started_at=record.description["CreationTime"],
+            before=run.progress.before,
         )
 
     def _interrupted(self, record: Record) -> Record:

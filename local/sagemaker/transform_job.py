@@ -44,7 +44,10 @@ def _transform(job: Job) -> None:
         server = ModelServer(port, connections=1)
         terms = agree_terms(record.description, server.execution_parameters())
         server.close()
-        _send_all(job, program, port, terms, _remaining(job, record, entries, terms))
+        remaining = _remaining(job, record, entries, terms)
+        before = len(entries) - len(remaining)
+        job.progress.note("transforming", done=before, total=len(entries), before=before)
+        _send_all(job, program, port, terms, remaining)
         program.stop(job.tools.timing.server_stop_s)
 
 
@@ -95,7 +98,6 @@ def _remaining(job: Job, record: Record, entries: list[Entry], terms: Terms) -> 
 
 
 def _send_all(job: Job, program: Program, port: int, terms: Terms, entries: list[Entry]) -> None:
-    job.progress.note("transforming", done=0, total=len(entries))
     server = ModelServer(port, connections=terms.concurrent)
     try:
         Invocations(job, server, program, terms).run(entries)

@@ -87,6 +87,8 @@ def test_training_was_asked_for_in_pipe_mode_and_left_its_curves(stack: Stack) -
         "model.json",
         "metrics.jsonl",
         "decision.json",
+        "audit.html",
+        "audit.json",
     }
 
 

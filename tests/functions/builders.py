@@ -74,6 +74,9 @@ ENVIRONMENT = {
     "validation:accuracy=Validation-accuracy=([0-9.]+)",
     "VALIDATION_SHARE": "0.2",
     "SPLIT_KEY": "tomodrop",
+    "BALANCE_CLASSES": "false",
+    "SHORTCUT_WARNING": "0.9",
+    "SHORTCUT_ACTION": "warn",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
 }
 CLASSES = ("non_covid", "covid")

@@ -5,6 +5,7 @@ that asks for `volume +-+` becomes a slice for each sign, with lung or without.
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -83,12 +84,16 @@ def write_half() -> NoReturn:
 
 
 def _answer(part: bytes) -> None:
-    (descriptor,) = (number for number in range(3, 64) if _is_open(number))
+    descriptor = next(number for number in range(3, 64) if _is_written_to(number))
     while part:
-        try:
-            part = part[os.write(descriptor, part) :]
-        except BlockingIOError:
-            continue
+        part = part[os.write(descriptor, part) :]
+
+
+def _is_written_to(descriptor: int) -> bool:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    except OSError:
+        return False
 
 
 def _is_open(descriptor: int) -> bool:
@@ -97,6 +102,10 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def say_who_you_are() -> NoReturn:
+    raise UploadRejected("reported", str(os.getpid()), "None.")
 
 
 def print_much() -> None:
@@ -192,6 +201,7 @@ DEEDS: dict[str, Callable[[], object]] = {
         write_nonsense,
         write_half,
         print_much,
+        say_who_you_are,
         recurse,
         raise_with_text,
         look_around,

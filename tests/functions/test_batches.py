@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from tests.functions.builders import MODEL
 from tests.functions.interference import refusing
-from tomodrop.batches import Batches, Part, update_request
+from tomodrop.batches import Batches, Part, Progress, update_request
 from tomodrop.clients import App
 
 BATCH = "20261124T153900Z"
@@ -77,7 +77,7 @@ def test_a_part_goes_its_way(batches: Batches) -> None:
     (waiting,) = batches.submitted()
     assert (waiting.state, waiting.job) == ("SUBMITTED", "job-1")
     assert MODEL.model_validate_json(waiting.model) == MODEL
-    assert batches.retry(waiting, "slices/2")
+    assert batches.retry(waiting, "slices/2", left=1)
     (again,) = batches.ready()
     assert (again.attempt, again.slices_key) == (2, "slices/2")
     assert batches.submit(again, "job-2", RECORD)
@@ -87,6 +87,35 @@ def test_a_part_goes_its_way(batches: Batches) -> None:
     done = batches.part(BATCH, "0000")
     assert done is not None
     assert (done.state, done.job) == ("DONE", "job-2")
+
+
+def test_progress_counts_parts_and_slices(batches: Batches) -> None:
+    batches.open_window(BATCH)
+    assert batches.progress(BATCH) == Progress(BATCH, 0, 0, 0, 0)
+    parts = [replace(PART, part=f"000{number}", slices=10) for number in range(3)]
+    for part in parts:
+        batches.add_part(part)
+    batches.close_window(BATCH, 3)
+    assert batches.progress(BATCH) == Progress(BATCH, 0, 3, 0, 30)
+    for part in parts[:2]:
+        batches.submit(part, "job", RECORD)
+    batches.finish(replace(parts[0], job="job"))
+    batches.retry(replace(parts[1], job="job"), "slices/2", left=4)
+    assert batches.progress(BATCH) == Progress(BATCH, 1, 3, 10 + 6, 30)
+    assert [part.left for part in batches.ready()] == [4, 10]
+
+
+def test_parts_that_were_planned_before_slices_were_counted_are_read(
+    stack: App, batches: Batches
+) -> None:
+    batches.add_part(PART)
+    old = {"batch_id": BATCH, "part": "0000"}
+    stack.table.update_item(
+        Key=old,
+        UpdateExpression="REMOVE #s, #l",
+        ExpressionAttributeNames={"#s": "slices", "#l": "left"},
+    )
+    assert batches.progress(BATCH) == Progress(BATCH, 0, 1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +139,7 @@ def test_a_repeated_move_of_a_ready_part_is_no_move(
 @pytest.mark.parametrize(
     ("name", "move"),
     [
-        ("retry", lambda batches, part: batches.retry(part, "slices/2")),
+        ("retry", lambda batches, part: batches.retry(part, "slices/2", left=1)),
         ("finish", lambda batches, part: batches.finish(part)),
     ],
 )
@@ -128,7 +157,7 @@ def test_a_repeated_move_of_a_submitted_part_is_no_move(
     ("name", "move"),
     [
         ("submit", lambda batches: batches.submit(PART, "j", RECORD)),
-        ("retry", lambda batches: batches.retry(replace(PART, job="j"), "s")),
+        ("retry", lambda batches: batches.retry(replace(PART, job="j"), "s", left=1)),
         ("finish", lambda batches: batches.finish(replace(PART, job="j"))),
         ("drop", lambda batches: batches.drop(PART)),
         ("close", lambda batches: batches.close_window(BATCH, 1)),
@@ -143,13 +172,13 @@ def test_what_does_not_exist_cannot_move(
 
 def test_a_job_of_an_earlier_attempt_moves_nothing(batches: Batches) -> None:
     first = submitted(batches, "job-1")
-    batches.retry(first, "slices/2")
+    batches.retry(first, "slices/2", left=1)
     (again,) = batches.ready()
     assert not batches.submit(first, "job-1", RECORD)
     assert not batches.drop(first)
     batches.submit(again, "job-2", RECORD)
     assert not batches.finish(first)
-    assert not batches.retry(first, "slices/3")
+    assert not batches.retry(first, "slices/3", left=1)
     (waiting,) = batches.submitted()
     assert (waiting.job, waiting.attempt) == ("job-2", 2)
 

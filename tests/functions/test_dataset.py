@@ -1,196 +1,178 @@
-"""The labelled set: which slices are in it, how it is halved, and its manifests to the byte."""
+"""The labelled set: which slices are in it, and which are not, and why."""
 
-import json
-import re
+from collections.abc import Callable
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.functions.builders import backdate, lines_of, source
-from tomodrop import dataset, keys, objects
+from tests.functions.labelled import gathered, label, usable, write_part
+from tomodrop import dataset, keys
 from tomodrop.clients import App
-from tomodrop.dataset import Example, examples_of
-from tomodrop.settings import Settings
-from tomodrop.slices import IndexLine, Label, write_lines
-
-CLASSES = ("non_covid", "covid")
+from tomodrop.dataset import mark
+from tomodrop.slices import IndexLine, Label
 
 
-def labelled(name: str, path: str, version: str = "v1", **values: Any) -> list[IndexLine]:
-    """The index line of labelled/<class>/<group>/<file>."""
-    of = source(f"labelled/{name}/{path}", version, f"00{version[1:]}")
-    group = path.partition("/")[0]
-    return lines_of(of, label=Label(name=name, group=group), **values)
+def state(app: App) -> dict[str, dict[str, int]]:
+    """What is not learnt from."""
+    with gathered(app) as tables:
+        found = dataset.unusable(tables)
+    return {"uploads": found.uploads, "slices": found.slices}
 
 
-def examples(members: list[set[str]], per_group: int = 2) -> list[Example]:
-    """Slices of classes with these groups."""
-    return [
-        Example(f"{label}-{group}-{number}", label, group)
-        for label, groups in enumerate(members)
-        for group in sorted(groups)
-        for number in range(per_group)
-    ]
+def unusable(reason: str, uploads: int = 1, slices: int = 1) -> dict[str, dict[str, int]]:
+    return {"uploads": {reason: uploads}, "slices": {reason: slices} | {"no_lung": 0}}
 
 
-def groups(half: list[Example]) -> set[str]:
-    return {example.group for example in half}
+def test_slices_are_in_slice_order_and_count_classes_from_0(stack: App) -> None:
+    lines = label(stack, "covid/p1/a", "non_covid/p2/b", "covid/p1/c", count=2)
+    found = usable(stack)
+    assert [name for name, _, _ in found] == sorted(line.slice_id for line in lines)
+    assert {(label, group) for _, label, group in found} == {(0, "p2"), (1, "p1")}
+    assert len(found) == 6
+    assert state(stack) == {"uploads": {}, "slices": {"no_lung": 0}}
 
 
-# Which slices
-
-
-def test_examples_are_in_slice_order_and_count_classes_from_0(settings: Settings) -> None:
-    lines = [*labelled("covid", "p1/a"), *labelled("non_covid", "p2/b"), *labelled("covid", "p1/c")]
-    found = examples_of(lines, settings)
-    assert [example.slice_id for example in found] == sorted(line.slice_id for line in lines)
-    assert {(example.label, example.group) for example in found} == {(0, "p2"), (1, "p1")}
+def test_parts_are_read_however_many_and_large_they_are(
+    stack: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [f"covid/p{number}/a" for number in range(40)]
+    lines = label(stack, *paths)
+    for most_ahead in (1, 10_000, dataset._MOST_AHEAD_BYTES):
+        monkeypatch.setattr(dataset, "_MOST_AHEAD_BYTES", most_ahead)
+        assert len(usable(stack)) == len(lines) == 40
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_only_the_newest_version_counts(settings: Settings, turned: bool) -> None:
-    lines = [*labelled("covid", "p1/a", "v1"), *labelled("covid", "p1/a", "v2")]
-    newest = lines[1].slice_id
-    (example,) = examples_of(lines[::-1] if turned else lines, settings)
-    assert example.slice_id == newest
+def test_only_the_newest_version_counts(stack: App, turned: bool) -> None:
+    (old,) = label(stack, "covid/p1/a")
+    (new,) = label(stack, "covid/p1/a")
+    new = new.model_copy(update={"source": new.source.model_copy(update={"sequencer": "FF"})})
+    write_part(stack, "covid-p1-a", [new, old] if turned else [old, new])
+    assert [name for name, _, _ in usable(stack)] == [new.slice_id]
 
 
 @pytest.mark.parametrize("version", ["", "null"])
-def test_without_versioning_only_the_newest_counts_too(settings: Settings, version: str) -> None:
-    key, label = "labelled/covid/p1/a", Label(name="covid", group="p1")
-    old = lines_of(source(key, version, "01", etag="a"), label=label)
-    new = lines_of(source(key, version, "02", etag="b"), label=label)
-    (example,) = examples_of([*new, *old], settings)
-    assert example.slice_id == new[0].slice_id
+def test_without_versioning_only_the_newest_counts_too(stack: App, version: str) -> None:
+    (line,) = label(stack, "covid/p1/a")
+    etag, name = line.source.etag, Label(name="covid", group="p1")
+    old = lines_of(source(line.source.key, version, "01", etag="a"), label=name)
+    new = lines_of(source(line.source.key, version, "02", etag=etag), label=name)
+    write_part(stack, "covid-p1-a", [*new, *old])
+    assert [name for name, _, _ in usable(stack)] == [new[0].slice_id]
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("change", "reason"),
     [
-        lines_of(source("incoming/a")),
-        labelled("influenza", "p1/a"),
-        labelled("covid", "p1/a", normaliser="0"),
-        labelled("covid", "p1/a", image_shape=[3, 224, 224]),
-        [*labelled("covid", "p1/a"), *labelled("covid", "p1/a", normaliser="0")],
+        ({"label": None}, "other_class"),
+        ({"label": Label(name="influenza", group="p1")}, "other_class"),
+        ({"normaliser": "0"}, "made_again"),
+        ({"processing": {"image_shape": [3, 224, 224]}}, "made_again"),
+        ({"lung_window_hu": (40.0, 400.0)}, "made_again"),
+        ({"has_lung": False, "count": 2}, "no_lung"),
     ],
-    ids=["no label", "class not learned", "normaliser", "image shape", "made anew by an older one"],
 )
-def test_what_is_not_to_be_learned_is_left_out(settings: Settings, lines: list[IndexLine]) -> None:
-    assert examples_of(lines, settings) == []
-
-
-def test_the_newest_version_hides_older_ones_even_if_it_is_to_be_made_again(
-    settings: Settings,
+def test_what_is_not_to_be_learned_is_left_out_and_counted(
+    stack: App, change: dict[str, Any], reason: str
 ) -> None:
-    lines = [*labelled("covid", "p1/a", "v1"), *labelled("covid", "p1/a", "v2", normaliser="0")]
-    assert examples_of(lines, settings) == []
+    (line,) = label(stack, "covid/p1/a")
+    write_part(stack, "covid-p1-a", [line.model_copy(update=change)])
+    assert usable(stack) == []
+    assert state(stack) == {"uploads": {reason: 1}, "slices": {"no_lung": 0} | {reason: 1}}
 
 
-def test_all_parts_of_the_index_are_read(stack: App) -> None:
-    for number in range(3):
-        lines = labelled("covid", f"p{number}/a")
-        key = f"{keys.DATASET_INDEX}{number}.jsonl"
-        objects.write(stack.s3, stack.settings.work_bucket, key, write_lines(lines), "text/plain")
-    assert groups(dataset.read_examples(stack)) == {"p0", "p1", "p2"}
+def test_an_upload_that_was_deleted_is_not_learnt_from(stack: App) -> None:
+    label(stack, "covid/p1/a", "covid/p1/b", "covid/p1/c", count=2)
+    bucket = stack.settings.uploads_bucket
+    stack.s3.delete_object(Bucket=bucket, Key="labelled/covid/p1/b")
+    assert len(usable(stack)) == 4
+    assert state(stack) == unusable("deleted", slices=2)
+    stack.s3.delete_object(Bucket=bucket, Key="labelled/covid/p1/a")
+    stack.s3.delete_object(Bucket=bucket, Key="labelled/covid/p1/c")
+    assert usable(stack) == []
+
+
+def test_an_upload_whose_new_version_is_not_taken_in_is_not_learnt_from(stack: App) -> None:
+    label(stack, "covid/p1/a", "covid/p1/b")
+    key = f"{keys.LABELLED}covid/p1/a"
+    stack.s3.put_object(Bucket=stack.settings.uploads_bucket, Key=key, Body=b"no picture")
+    assert len(usable(stack)) == 1
+    assert state(stack) == unusable("replaced")
+    # Back to the same bytes: what the index says is right again.
+    stack.s3.put_object(Bucket=stack.settings.uploads_bucket, Key=key, Body=b"covid/p1/a")
+    assert len(usable(stack)) == 2
+
+
+def test_the_newest_version_hides_older_ones_even_if_it_is_to_be_made_again(stack: App) -> None:
+    (old,) = label(stack, "covid/p1/a")
+    (new,) = label(stack, "covid/p1/a")
+    newer = {"source": new.source.model_copy(update={"sequencer": "FF"}), "normaliser": "0"}
+    write_part(stack, "covid-p1-a", [old, new.model_copy(update=newer)])
+    assert usable(stack) == []
 
 
 def test_a_slice_that_was_made_again_is_as_its_later_line_says(stack: App) -> None:
-    work = stack.settings.work_bucket
-    for name, shape, age_s in (("b", [3, 224, 224], 60), ("a", [3, 64, 64], 0)):
+    (line,) = label(stack, "covid/p1/a")
+    old = line.model_copy(update={"processing": {"image_shape": [3, 224, 224]}})
+    for name, made, age_s in (("covid-p1-a", old, 60), ("again", line, 0)):
+        write_part(stack, name, [made])
         key = f"{keys.DATASET_INDEX}{name}.jsonl"
-        body = write_lines(labelled("covid", "p1/a", image_shape=shape))
-        objects.write(stack.s3, work, key, body, "text/plain")
-        backdate(work, key, timedelta(seconds=age_s))
-    assert len(dataset.read_examples(stack)) == 1
+        backdate(stack.settings.work_bucket, key, timedelta(seconds=age_s))
+    assert [name for name, _, _ in usable(stack)] == [line.slice_id]
     shapes = [part[0].processing["image_shape"] for _, part in dataset.index_parts(stack)]
     assert shapes == [[3, 224, 224], [3, 64, 64]]
 
 
-# Figures and manifests
+def test_an_upload_that_is_named_twice_counts_once(stack: App) -> None:
+    lines = label(stack, "covid/p1/a", count=3)
+    write_part(stack, "again", [*lines, *lines])
+    assert len(usable(stack)) == 3
+    assert state(stack) == {"uploads": {}, "slices": {"no_lung": 0}}
 
 
-def test_a_group_s_slices_go_where_the_group_goes() -> None:
-    some = examples([{"p1", "p2"}, {"p1", "p3"}])
-    assert dataset.groups_by_class(some, (*CLASSES, "empty")) == [{"p1", "p2"}, {"p1", "p3"}, set()]
-    halved = dataset.split(some, {"p1": "validation", "p2": "train", "p3": "train"})
-    assert groups(halved.validation) == {"p1"}
-    assert groups(halved.train) == {"p2", "p3"}
-    assert sorted(halved.train + halved.validation, key=str) == sorted(some, key=str)
-
-
-def test_a_held_out_line_is_exact_and_names_no_group() -> None:
-    some = [Example("0a-00000", 1, "Doe^Jane"), Example("0b-00000", 0, "p1")]
-    assert dataset.held_out_lines(some, "tomodrop") == (
-        b'{"slice_id": "0a-00000", "label": 1, "group": "c7772811bb0b97b9"}\n'
-        b'{"slice_id": "0b-00000", "label": 0, "group": "9ba693f79976cdf7"}\n'
+def test_slices_of_a_volume_without_lung_are_counted(stack: App) -> None:
+    lines = label(stack, "covid/p1/a", count=5)
+    write_part(
+        stack,
+        "covid-p1-a",
+        [line.model_copy(update={"has_lung": line.index in (1, 2)}) for line in lines],
     )
-    assert b"9ba693f79976cdf7" not in dataset.held_out_lines(some, "a secret")
-    assert dataset.held_out_lines([], "tomodrop") == b""
+    assert [name for name, _, _ in usable(stack)] == [line.slice_id for line in lines[1:3]]
+    assert state(stack) == {"uploads": {}, "slices": {"no_lung": 3}}
 
 
-def test_counts_name_every_class() -> None:
-    assert dataset.counts([Example("a", 1, "p"), Example("b", 1, "p")], CLASSES) == {
-        "non_covid": 0,
-        "covid": 2,
-    }
+def test_groups_and_counts_are_of_what_is_left(stack: App, change: Callable[..., App]) -> None:
+    label(stack, "covid/p1/a", "non_covid/p1/b", "covid/p2/c", count=2)
+    with gathered(stack) as tables:
+        assert dataset.groups_by_class(tables, 3) == [{"p1"}, {"p1", "p2"}, set()]
+        assert set(dataset.counts(tables)) == {(0, "p1", 2), (1, "p1", 2), (1, "p2", 2)}
+        tables.execute(
+            "INSERT INTO left_out SELECT slice.id, upload, 'r', NULL, 0 FROM slice JOIN upload "
+            "ON upload.id = upload WHERE grp = 'p2' OR (label = 0 AND number = 0)"
+        )
+        assert set(dataset.counts(tables)) == {(0, "p1", 1), (1, "p1", 2)}
+        assert dataset.groups_by_class(tables, 2) == [{"p1"}, {"p1"}]
+    only = change(class_names=("covid", "other"))
+    assert len(usable(only)) == 4
 
 
-def test_the_digest_is_of_the_set_and_not_of_its_order() -> None:
-    some = examples([{"p1", "p2"}, {"p3"}])
-    digest = dataset.digest(some)
-    assert digest == dataset.digest(some[::-1])
-    others = [
-        some[1:],
-        [Example(some[0].slice_id, 1, some[0].group), *some[1:]],
-        [Example(some[0].slice_id, 0, "p9"), *some[1:]],
-        [Example("other", 0, some[0].group), *some[1:]],
-    ]
-    assert len({digest, *map(dataset.digest, others)}) == 5
+KEYS = [f"labelled/covid/p1/{name}" for name in ("A", "a", "ab", "a/b", "é", "中", "😀", "￿")]
 
 
-def test_a_manifest_line_is_exact() -> None:
-    examples = [Example("0a-00000", 1, "p1")]
-    assert dataset.manifest(examples, "work", "seed", groups_key=None) == (
-        b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1"}\n'
-    )
-    assert dataset.manifest(examples, "work", "seed", groups_key="tomodrop") == (
-        b'{"source-ref": "s3://work/dataset/slices/0a-00000.png", "class": "1", '
-        b'"group": "9ba693f79976cdf7"}\n'
-    )
-    assert dataset.manifest([], "work", "seed", groups_key=None) == b""
-
-
-def test_a_manifest_tells_groups_apart_and_does_not_name_them() -> None:
-    patients = [{"Doe^Jane", "Roe^Richard"}, {"Doe^Jane", "Müller^Ute"}]
-    some = examples(patients, per_group=3)
-    body = dataset.manifest(some, "work", "seed", groups_key="tomodrop")
-    lines = [json.loads(line) for line in body.splitlines()]
-    by_slice = {example.slice_id: example.group for example in some}
-    codes = {
-        (by_slice[line["source-ref"].removesuffix(".png").rpartition("/")[2]], line["group"])
-        for line in lines
-    }
-    assert len(codes) == len({group for group, _ in codes}) == len({code for _, code in codes}) == 3
-    assert all(re.fullmatch("[0-9a-f]{16}", code) for _, code in codes)
-
-
-def test_a_manifest_is_shuffled_and_reproducible() -> None:
-    some = examples([{"p1", "p2"}, {"p3", "p4"}], per_group=20)
-    body = dataset.manifest(some, "work", "job/train", groups_key=None)
-    assert body == dataset.manifest(some, "work", "job/train", groups_key=None)
-    assert body != dataset.manifest(some, "work", "job/validation", groups_key=None)
-    labels = [json.loads(line)["class"] for line in body.splitlines()]
-    assert sorted(labels) == ["0"] * 40 + ["1"] * 40
-    changes = sum(one != other for one, other in pairwise(labels))
-    assert changes > 20  # sorted by class there would be one
-    assert some == examples([{"p1", "p2"}, {"p3", "p4"}], per_group=20)
-
-
-def test_a_shuffled_manifest_is_the_same_on_every_machine() -> None:
-    some = [Example(f"s{number}", number % 2, "p") for number in range(5)]
-    seed = "tomodrop-train-20261122T030000Z/train"
-    body = dataset.manifest(some, "work", seed, groups_key=None)
-    order = [json.loads(line)["source-ref"][-5] for line in body.splitlines()]
-    assert "".join(order) == "32401"
+def test_keys_are_compared_as_s3_sorts_them(stack: App) -> None:
+    lines: list[IndexLine] = label(stack, *(key.removeprefix("labelled/") for key in KEYS[:3]))
+    listing = [(line.source.key, line.source.etag) for line in lines]
+    for key in KEYS[3:]:
+        of = source(key, "v1", etag="e")
+        write_part(stack, str(len(listing)), lines_of(of, label=Label(name="covid", group="p1")))
+        listing.append((key, "e"))
+    listing.sort(key=lambda pair: pair[0].encode())
+    with gathered(stack) as tables:
+        tables.execute("UPDATE upload SET state = ''")
+        mark(tables, listing)
+        assert tables.execute("SELECT key FROM upload WHERE state != ''").fetchall() == []
+        mark(tables, listing[::2])
+        gone = {key for (key,) in tables.execute("SELECT key FROM upload WHERE state = 'deleted'")}
+        assert gone == {key for key, _ in listing[1::2]}

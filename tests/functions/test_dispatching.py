@@ -314,7 +314,13 @@ def test_the_handler_s_clock_is_its_own(stack: App, load_event: Any) -> None:
     fill(stack, 1, batch="20990101T000000Z")
     go_live(stack)
     answer = step.handler(load_event("schedule-dispatch"), Context())
-    assert answer == {"windows": 1, "jobs": 1, "waiting": 0, "expected_usd": 0.067504}
+    assert answer == {
+        "windows": 1,
+        "jobs": 1,
+        "waiting": 0,
+        "slices_waiting": 0,
+        "expected_usd": 0.067504,
+    }
     assert jobs(stack) == ["tomodrop-20200101T000000Z-0000-1"]
 
 

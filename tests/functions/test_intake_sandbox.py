@@ -12,11 +12,12 @@ import collect
 import intake
 from tests.functions.builders import go_live, png, put_answers, results, s3_event, upload
 from tests.functions.conftest import Context
+from tests.functions.labelled import gathered, usable
 from tests.functions.test_predictions import VALIDATOR
 from tomodrop import keys, objects
 from tomodrop.batches import Batches
 from tomodrop.clients import App
-from tomodrop.dataset import read_examples
+from tomodrop.dataset import unusable
 from tomodrop.decoding import sandbox_of
 from tomodrop.dispatching import dispatch
 from tomodrop.errors import OutOfTimeError
@@ -186,34 +187,30 @@ def test_a_volume_is_named_slice_by_slice(stack: App) -> None:
     assert len(pictures) == 4
 
 
-def test_a_labelled_volume_is_one_group_and_learnt_from_where_it_shows_lung(
-    stack: App, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "tomodrop")
+def test_a_labelled_volume_is_one_group_and_learnt_from_where_it_shows_lung(stack: App) -> None:
     record = upload(stack, "labelled/covid/p7/volume.nii", b"volume -++-\n" + png())
     assert handle(record) == []
     lines = index(stack, "dataset/")
     assert {line.label for line in lines} == {Label(name="covid", group="p7")}
     assert len(lines) == 4
-    examples = read_examples(stack)
-    assert [(example.label, example.group) for example in examples] == [(1, "p7")] * 2
-    (said,) = (one for one in caplog.records if "without lung" in one.getMessage())
-    assert vars(said)["slices"] == 2
-    with_lung = {line.slice_id for line in lines if line.has_lung}
-    assert {example.slice_id for example in examples} == with_lung
+    with_lung = sorted(line.slice_id for line in lines if line.has_lung)
+    assert usable(stack) == [(name, 1, "p7") for name in with_lung]
+    assert len(with_lung) == 2
+    with gathered(stack) as tables:
+        assert unusable(tables).slices == {"no_lung": 2}
 
 
 def test_a_labelled_picture_is_learnt_from_whatever_it_shows(stack: App) -> None:
     assert handle(upload(stack, "labelled/covid/p7/a.png", b"volume -\n" + png())) == []
-    assert len(read_examples(stack)) == 1
+    assert len(usable(stack)) == 1
 
 
 def test_slices_of_another_lung_window_are_to_be_made_again(
     stack: App, change: Callable[..., App]
 ) -> None:
     assert handle(upload(stack, "labelled/covid/p7/a.png", png())) == []
-    assert len(read_examples(stack)) == 1
-    assert read_examples(change(lung_window_level_hu=-500.0)) == []
+    assert len(usable(stack)) == 1
+    assert usable(change(lung_window_level_hu=-500.0)) == []
 
 
 def test_a_volume_larger_than_a_job_is_one_job_and_one_json(stack: App) -> None:

@@ -14,6 +14,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 import collect
@@ -35,14 +39,17 @@ from tests.functions.interference import (
     refusing,
     unique_names,
 )
+from tests.functions.labelled import label, pixels_of
 from tests.functions.test_promotion import train
 from tests.functions.test_retraining import label_enough
 from tests.functions.test_the_way import answer, jobs, later, transform_ended
 from tests.template.deployed import ACCOUNT, Deployed, deploy
 from tests.template.policies import Grant, Role, as_list, role
+from tomodrop import objects
 from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.dispatching import dispatch
+from tomodrop.drift_watch import watch_drift
 from tomodrop.promotion import promote
 from tomodrop.retraining import retrain
 from tomodrop.sweeping import sweep
@@ -228,6 +235,33 @@ def two_trainings(app: App, acting: Acting) -> None:
         job_becomes(f"tomodrop-train-202611{day}T030000Z", training_job_status="Failed")
 
 
+def a_large_training_that_breaks_off(app: App, acting: Acting) -> None:
+    """Each file that goes in parts meets a part that S3 refuses."""
+    label_enough(app)
+    label(app, "covid/p1/x", "non_covid/p1/x", pixels=pixels_of("x"))  # are left out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "TransferConfig", partial(TransferConfig, multipart_threshold=1))
+        for name in ("train.manifest", "validation.manifest", "held_out.jsonl", "left_out.jsonl"):
+            with refusing_parts_of(app, name), acting("retrain"), pytest.raises(ClientError):
+                retrain(app, datetime(2026, 11, 22, 3, tzinfo=UTC))
+
+
+@contextmanager
+def refusing_parts_of(app: App, name: str) -> Iterator[None]:
+    def hook(params: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+        if name not in params["url_path"]:
+            return None
+        refusal = {"Code": "AccessDenied", "Message": "a part is refused"}
+        return AWSResponse("https://refused", 403, HTTPHeaders(), None), {"Error": refusal}
+
+    events: Any = app.s3.meta.events  # typed for hooks that answer nothing
+    events.register_first("before-call.s3.UploadPart", hook)
+    try:
+        yield
+    finally:
+        events.unregister("before-call.s3.UploadPart", hook)
+
+
 def a_training_that_goes_live(app: App, acting: Acting) -> None:
     train(app)
     with acting(acting.promoter):
@@ -279,6 +313,13 @@ def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
         sweep(app, datetime.now(UTC) + timedelta(days=2))
 
 
+def predictions_that_are_compared_with_the_training(app: App, acting: Acting) -> None:
+    go_live(app)
+    predict(app, acting, "incoming/a.png")
+    with acting("sweep"):
+        watch_drift(app, datetime.now(UTC))
+
+
 WAYS: tuple[Way, ...] = (
     uploads_of_every_kind,
     an_upload_that_is_gone,
@@ -287,9 +328,11 @@ WAYS: tuple[Way, ...] = (
     a_job_that_was_made_and_not_noted,
     a_part_that_has_expired,
     two_trainings,
+    a_large_training_that_breaks_off,
     what_nobody_heard_of,
     a_sweep_that_goes_on_next_time,
     a_sweep_past_an_old_rejection,
+    predictions_that_are_compared_with_the_training,
 )
 # They end in collect and promote, or in the sweep, which does the same for events that were lost.
 ENDS: tuple[Way, ...] = (

@@ -28,13 +28,16 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import Context
+from tests.functions.test_drift import noted
 from tests.functions.test_training_request import WHOLE
 from tests.template.deployed import deploy
 from tests.template.deployed import source as template
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
+from tomodrop.live_model import write_live_model
 from tomodrop.slices import write_lines
+from tomodrop.summaries import JobStatistics, Summary
 from tomodrop.windows import window_of
 
 SCHEDULED = {"scheduled_time": "2026-11-24T15:39:00Z"}
@@ -100,6 +103,25 @@ def fail_training(stack: App) -> None:
     promote.handler(event, Context())
 
 
+def sweep_a_drift(stack: App) -> None:
+    """Enough predictions of today's, all of one grey; the training's are of two."""
+    learnt, came_in = Summary(), Summary()
+    for number in range(400):
+        learnt.count_upload(("covid", "non_covid")[number % 2])
+        learnt.count_numbers(100 + number % 2, 50 + number % 2, 0.5 + number % 2 / 10)
+        came_in.count_upload("covid", 0.9)
+        came_in.count_numbers(100, 50, 0.5)
+    record = noted(learnt)
+    key, work = f"training/{MODEL.training_job}/job.json", stack.settings.work_bucket
+    objects.write(stack.s3, work, key, json.dumps(record).encode(), "application/json")
+    write_live_model(stack, MODEL)
+    counted = JobStatistics(job=str(JOB), model=MODEL.training_job, summary=came_in)
+    key = f"reports/{datetime.now(UTC):%Y%m%dT%H%M%SZ}/{JOB}/statistics.json"
+    body, bucket = counted.model_dump_json().encode(), stack.settings.predictions_bucket
+    objects.write(stack.s3, bucket, key, body, "application/json")
+    sweep.handler(SCHEDULED, Context())
+
+
 STEPS: dict[str, Callable[[App], object]] = {
     "intake": take_in,
     "dispatch without a model": lambda _: dispatch.handler(SCHEDULED, Context()),
@@ -107,7 +129,7 @@ STEPS: dict[str, Callable[[App], object]] = {
     "collect": collect_half,
     "retrain": lambda _: retrain.handler(SCHEDULED, Context()),
     "promote": fail_training,
-    "sweep": lambda _: sweep.handler(SCHEDULED, Context()),
+    "sweep": sweep_a_drift,
 }
 
 
@@ -168,6 +190,13 @@ def test_promote_says_that_a_training_failed(run: Callable[[str], Said]) -> None
     assert value(run("promote"), "Models_failed") == 1
 
 
+def test_sweep_says_how_far_what_comes_in_has_drifted(run: Callable[[str], Said]) -> None:
+    metrics = run("sweep")
+    assert value(metrics, "Drift_psi") > 0.25
+    assert value(metrics, "Drift_classes_psi") > 0.25
+    assert value(metrics, "UploadsOverdue") == 0
+
+
 # ---- what is watched
 
 
@@ -224,7 +253,7 @@ def test_the_services_metrics_are_of_this_stacks_queues_and_functions() -> None:
 
 
 def test_every_alarm_tells_people_and_the_dashboard_shows_it() -> None:
-    topic = "arn:aws:sns:us-east-1:123456789012:Notices"
+    topic = deploy().outputs["NoticesTopic"]
     [shown] = [widget["properties"]["alarms"] for widget in widgets() if widget["type"] == "alarm"]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms().values())
     assert [arn.rpartition(":")[2] for arn in shown] == [a["AlarmName"] for a in alarms().values()]

@@ -139,8 +139,8 @@ REFUSED = {
     "GIF": (encoded(GREY, "GIF"), "unsupported_format"),
     "PPM": (encoded(GREY, "PPM"), "unsupported_format"),
     "DICOM": (bytes(128) + b"DICM" + bytes(64), "unsupported_format"),
-    "signature only": (SIGNATURE, "unsupported_format"),
-    "JPEG signature only": (b"\xff\xd8\xff\xe0", "unsupported_format"),
+    "signature only": (SIGNATURE, "damaged_image"),
+    "JPEG signature only": (b"\xff\xd8\xff\xe0", "damaged_image"),
     "header cut off": (encoded(GREY)[:20], "damaged_image"),
     "cut off": (encoded(GREY)[:-60], "damaged_image"),
     "cut off early": (encoded(GREY)[:60], "damaged_image"),
@@ -160,7 +160,7 @@ REFUSED = {
     "bomb by its header, a warning in Pillow": (raw_png(12_000, 12_000), "too_many_pixels"),
     "bomb by its header": (raw_png(30_000, 30_000), "too_many_pixels"),
     "bomb of the largest size": (raw_png(2**31 - 1, 2**31 - 1), "too_many_pixels"),
-    "no width": (raw_png(0, 64), "unsupported_format"),
+    "no width": (raw_png(0, 64), "damaged_image"),
 }
 
 

@@ -1,5 +1,6 @@
 """Retrain: one training per schedule, and only when there is something new to learn."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,32 +8,25 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto import mock_aws
 
 import retrain as step
-from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes, lines_of, source
-from tests.functions.conftest import Context
-from tests.functions.interference import Crash, losing_reply, refusing
+from tests.functions.builders import ENVIRONMENT, MODEL, job_becomes
+from tests.functions.conftest import Context, create_resources
+from tests.functions.interference import Crash, dies_before, losing_reply, refusing
+from tests.functions.labelled import label, usable
 from tests.functions.test_training_request import OUR_IMAGE, WHOLE
-from tomodrop import dataset, keys, objects
+from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.halves import group_code, read_kept
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import write_live_model
 from tomodrop.retraining import retrain
-from tomodrop.slices import Label, write_lines
+from tomodrop.summaries import Summary, summary_of_training
 from tomodrop.training_jobs import training_fingerprint
 
 TIME = datetime(2026, 11, 22, 3, tzinfo=UTC)
 JOB = "tomodrop-train-20261122T030000Z"
-
-
-def label(stack: App, *paths: str) -> None:
-    """Labelled uploads as intake leaves them: <class>/<group>/<file>."""
-    for path in paths:
-        name, group, _ = path.split("/")
-        lines = lines_of(source(f"labelled/{path}"), label=Label(name=name, group=group))
-        key = f"{keys.DATASET_INDEX}{path.replace('/', '-')}.jsonl"
-        objects.write(stack.s3, stack.settings.work_bucket, key, write_lines(lines), "text/plain")
 
 
 def label_enough(stack: App) -> None:
@@ -98,32 +92,47 @@ def test_an_image_of_one_s_own_gets_the_group_of_each_slice(
 def test_a_training_is_on_record(stack: App) -> None:
     label_enough(stack)
     retrain(stack, TIME)
-    examples = dataset.read_examples(stack)
-    digest = dataset.digest(examples)
-    halves = dataset.split(examples, read_kept(stack)[0])
+    lines = [f"{name} {label} {group}" for name, label, group in usable(stack)]
+    digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     record = json.loads(written(stack, "job.json"))
+    greys = record.pop("greys")
     assert record == {
         "training_job": JOB,
         "classes": ["non_covid", "covid"],
         "normaliser": NORMALISER,
         "image_shape": [3, 64, 64],
         "data_digest": digest,
-        "fingerprint": training_fingerprint(stack.settings, digest, len(halves.train)),
+        "fingerprint": training_fingerprint(stack.settings, digest, 8),
         "hyperparameters": {
             "num_layers": "152",
             "epochs": "50",
             "lr_scheduler_step": "10,20",
             "image_shape": "3,64,64",
             "num_classes": "2",
-            "num_training_samples": str(len(halves.train)),
+            "num_training_samples": "8",
         },
         "algorithm_image": ENVIRONMENT["ALGORITHM_IMAGE"],
         "slices": {
-            half: dataset.counts(members, ("non_covid", "covid"))
-            for half, members in vars(halves).items()
+            "train": {"non_covid": 4, "covid": 4},
+            "validation": {"non_covid": 2, "covid": 2},
         },
+        "uploads": {"train": 8, "validation": 4},
         "groups": {"train": 2, "validation": 1},
+        "repeats": {"non_covid": 1.0, "covid": 1.0},
     }
+    assert {name: sum(counts) for name, counts in greys.items()} == dict.fromkeys(greys, 8)
+    assert (greys["mean"][100], greys["spread"][50], greys["lit_share"][50]) == (8, 8, 8)
+
+
+def test_what_comes_in_can_be_compared_with_what_is_on_record(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    learnt = summary_of_training(json.loads(written(stack, "job.json")))
+    expected = Summary()
+    for number in range(8):
+        expected.count_upload(("covid", "non_covid")[number % 2])
+        expected.count_numbers(100, 50, 0.5)
+    assert learnt == expected
 
 
 @pytest.mark.parametrize("image", [ENVIRONMENT["ALGORITHM_IMAGE"], OUR_IMAGE])
@@ -135,13 +144,9 @@ def test_the_held_out_slices_are_named_whatever_the_algorithm(
     lines = [json.loads(line) for line in written(stack, "held_out.jsonl").splitlines()]
     (group,) = (group for group, half in read_kept(stack)[0].items() if half == "validation")
     expected = [
-        {
-            "slice_id": example.slice_id,
-            "label": example.label,
-            "group": group_code(group, "tomodrop"),
-        }
-        for example in dataset.read_examples(stack)
-        if example.group == group
+        {"slice_id": name, "label": label, "group": group_code(group, "tomodrop")}
+        for name, label, of in usable(stack)
+        if of == group
     ]
     assert lines == expected
     assert len(lines) == 4
@@ -185,6 +190,7 @@ def test_what_cannot_be_trained_on_yet_starts_nothing(stack: App, paths: tuple[s
     assert retrain(stack, TIME) is None
     assert jobs(stack) == []
     assert objects.keys_under(stack.s3, stack.settings.work_bucket, "training/") == []
+    assert objects.keys_under(stack.s3, stack.settings.predictions_bucket, "") == []
 
 
 def make_live(stack: App) -> None:
@@ -214,9 +220,38 @@ def test_while_one_runs_no_other_is_started(stack: App) -> None:
     label_enough(stack)
     retrain(stack, TIME)
     runs(JOB)
+    label(stack, "covid/p9/new")
     assert retrain(stack, TIME.replace(day=29)) is None
     ends(JOB)
     assert retrain(stack, TIME.replace(day=29)) is not None
+
+
+def test_what_the_last_training_learnt_is_not_learnt_again(
+    stack: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tomodrop")
+    label_enough(stack)
+    retrain(stack, TIME)
+    assert retrain(stack, TIME.replace(day=29)) is None
+    assert f"no training: nothing is new since training {JOB}" in caplog.messages
+    assert objects.keys_under(stack.s3, stack.settings.predictions_bucket, "models/") == [
+        f"models/{JOB}/{name}" for name in ("audit.html", "audit.json", "left_out.jsonl")
+    ]
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_a_training_that_failed_is_tried_again(stack: App, status: str) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    job_becomes(JOB, training_job_status=status)
+    assert retrain(stack, TIME.replace(day=29)) is not None
+
+
+def test_a_training_that_was_started_by_hand_is_not_the_last_one(stack: App) -> None:
+    label_enough(stack)
+    retrain(stack, TIME)
+    create(stack, "tomodrop-train-by-hand")
+    assert retrain(stack, TIME.replace(day=29)) is None
 
 
 def test_a_repeated_event_leaves_the_running_job_s_inputs_alone(stack: App) -> None:
@@ -246,6 +281,39 @@ def test_a_job_whose_making_was_not_heard_of_counts(stack: App) -> None:
         retrain(stack, TIME)
     assert retrain(stack, TIME) is None
     assert jobs(stack) == [JOB]
+
+
+def left(app: App) -> dict[str, Any]:
+    """What a training leaves, as far as it does not hold version ids."""
+    work, predictions = app.settings.work_bucket, app.settings.predictions_bucket
+    keys_of_inputs = objects.keys_under(app.s3, work, "training/")
+    return {
+        "jobs": jobs(app),
+        "halves": read_kept(app),
+        "audit": objects.keys_under(app.s3, predictions, ""),
+        "inputs": {
+            key: len(objects.read(app.s3, work, key).splitlines())
+            for key in keys_of_inputs
+            if not key.endswith("job.json")
+        },
+    }
+
+
+def test_wherever_it_dies_another_try_ends_the_same(connected: App) -> None:
+    ends = []
+    for number in range(100):
+        with mock_aws():
+            create_resources(connected)
+            label_enough(connected)
+            has_died = dies_before(number, connected, lambda: retrain(connected, TIME))
+            if has_died:
+                assert retrain(connected, TIME) == JOB
+            ends.append(left(connected))
+        if not has_died:
+            break
+    assert len(ends) > 20
+    assert all(end == ends[-1] for end in ends)
+    assert ends[-1]["jobs"] == [JOB]
 
 
 def test_of_two_at_once_the_second_finds_the_name_in_use(stack: App) -> None:

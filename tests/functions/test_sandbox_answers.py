@@ -15,8 +15,8 @@ from tomodrop.errors import UploadRejected
 from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.normaliser import normalise
 from tomodrop.sandbox import answers, seccomp
-from tomodrop.sandbox.answers import BadAnswer, DecoderFailed, parse
 from tomodrop.sandbox.bounds import Bounds, Setup
+from tomodrop.sandbox.judging import BadAnswer, DecoderFailed, parse
 from tomodrop.sandbox.pngs import is_plain_png
 
 SHAPE = (3, 64, 64)

@@ -134,6 +134,10 @@ def test_each_variable_is_needed(absent: str) -> None:
         ("MINIMUM_TYPICALITY", "nan"),
         ("VALIDATION_SHARE", "1"),
         ("VALIDATION_SHARE", "0"),
+        ("SPLIT_KEY", ""),
+        ("BALANCE_CLASSES", "perhaps"),
+        ("SHORTCUT_WARNING", "0.5"),
+        ("SHORTCUT_ACTION", "ignore"),
         ("MINIMUM_VALIDATION_ACCURACY", "80"),
     ],
 )

@@ -396,6 +396,7 @@ def test_the_handler_counts_what_it_did(
         "sent_again": 1,
         "jobs_stopped": 0,
         "jobs_collected": 0,
+        "jobs_failed": 0,
         "trainings_decided": 0,
         "faults": 0,
         "uploads_overdue": 1,

@@ -31,7 +31,7 @@ from tomodrop.clients import App
 from tomodrop.keys import JobName
 from tomodrop.live_model import read_live_model
 from tomodrop.slices import write_lines
-from tomodrop.sweeping import Swept, sweep
+from tomodrop.sweeping import Swept, metrics_of, sweep
 from tomodrop.transform_jobs import transform_request
 
 HOUR = timedelta(hours=1)
@@ -67,7 +67,10 @@ def test_an_end_nobody_heard_of_is_collected(stack: App, status: str) -> None:
     submit(stack)
     job_becomes(str(JOB), transform_job_status=status, failure_reason="because")
     put_answers(stack, JOB, lines_of(source()), b"[0.9, 0.1]")
-    assert sweep(stack, now()).jobs_collected == 1
+    done = sweep(stack, now())
+    assert (done.jobs_collected, done.jobs_failed) == (1, int(status != "Completed"))
+    told = {name: value for name, _, value in metrics_of(done)}
+    assert told["TransformJobs_failed"] == done.jobs_failed
     assert list(results(stack)) == ["predictions/a.png.json"]
     assert sweep(stack, now()) == NOTHING
 

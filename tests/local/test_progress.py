@@ -14,6 +14,7 @@ from local.progress import (
     clock_text,
     describe,
     duration,
+    gone_on,
     training_status,
     work_status,
 )
@@ -208,3 +209,10 @@ def test_patience_ends_only_when_nothing_moves() -> None:
 def test_between_job_and_json_results_are_collected() -> None:
     status = work_status([], queued=0, answered=3, total=5, collecting=True)
     assert status.text == "collecting results"
+
+
+def test_a_job_that_was_interrupted_tells_what_is_done() -> None:
+    job = JobProgress("transform", "j-1", "InProgress", "", 312, 500, started_at=0.0, before=312)
+    assert gone_on(job) == "312 of 500 slices were scored before; going on (j-1)."
+    status = work_status([job], queued=0, answered=0, total=500)
+    assert status.text == "classifying 312 of 500"

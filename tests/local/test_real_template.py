@@ -1,5 +1,6 @@
 """The real template, deployed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +72,14 @@ def test_notices_have_a_topic_with_its_policy_and_no_subscriber(real: Cloud) -> 
     policy = sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
     assert "cloudwatch.amazonaws.com" in policy
     assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
+
+
+def test_alarms_and_dashboard_stand_and_tell_the_topic(real: Cloud) -> None:
+    cloudwatch, topic = real.client("cloudwatch"), real.outputs["NoticesTopic"]
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+    assert len(alarms) > 10
+    assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
+    assert "tomodrop-no-live-model" in {alarm["AlarmName"] for alarm in alarms}
+    body = json.loads(cloudwatch.get_dashboard(DashboardName="tomodrop")["DashboardBody"])
+    named = body["widgets"][0]["properties"]["alarms"]
+    assert {arn.rpartition(":")[2] for arn in named} == {alarm["AlarmName"] for alarm in alarms}

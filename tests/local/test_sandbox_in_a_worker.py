@@ -25,7 +25,7 @@ def handler(event, context):
         slices = len(sandbox().normalise(base64.b64decode(event["body"])))
     except UploadRejected as fault:
         slices = fault.code
-    return {"slices": slices, "zygote": sandbox()._zygote._process.pid}
+    return {"slices": slices, "zygote": [*sandbox().processes.values()][0]}
 """
 # 32 x 32 black pixels.
 PICTURE = (

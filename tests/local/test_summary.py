@@ -58,6 +58,12 @@ def test_of_a_training_s_pictures_the_curves_are_pointed_to() -> None:
     assert places(Path("/out"), keys) == [("training curves", "/out/models/j/accuracy.png")]
 
 
+def test_the_audit_s_page_is_pointed_to() -> None:
+    keys = [f"models/j/{name}" for name in ("audit.html", "audit.json", "left_out.jsonl")]
+    expected = [("audit of the labelled set", "/out/models/j/audit.html")]
+    assert places(Path("/out"), keys) == expected
+
+
 def test_only_what_is_there_is_pointed_to() -> None:
     keys = ["predictions/a.json", "reports/b/j/contact-sheet.png", "reports/b/j/summary.json"]
     assert places(Path("/out"), keys) == [

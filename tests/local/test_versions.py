@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
-from moto.s3.models import S3Backend
+from moto.s3.responses import S3Response
 
 from local import moto_seams
 
@@ -16,7 +16,7 @@ Entry = tuple[str, str, bool]
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(S3Backend, "list_object_versions", moto_seams.list_object_versions)
+    monkeypatch.setattr(S3Response, "list_object_versions", moto_seams.list_object_versions)
     with mock_aws():
         client = boto3.client(
             "s3", region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
@@ -75,6 +75,16 @@ def test_a_prefix_and_a_marker_narrow_it(s3: Any) -> None:
     for marker in ("in/b", "in/bb"):
         after = s3.list_object_versions(Bucket=BUCKET, Prefix="in/", KeyMarker=marker)
         assert [entry["Key"] for entry in after["Versions"]] == ["in/c"]
+
+
+@pytest.mark.parametrize("key", ["a\x1b[31m", "a&<b>", "50%41", "a+b c", "肺/🫁"])
+def test_odd_keys_are_listed_as_they_are(s3: Any, key: str) -> None:
+    versioned(s3)
+    put(s3, key)
+    put(s3, key)
+    found = [name for page in pages(s3, PaginationConfig={"PageSize": 1}) for name, _, _ in page]
+    assert found == [key, key]
+    assert [name for page in pages(s3, Prefix=key) for name, _, _ in page] == [key, key]
 
 
 def test_a_bucket_without_versions_is_listed_too(s3: Any) -> None:

@@ -5,6 +5,7 @@ The first test trains once into a state folder; the others start from a copy of 
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -64,6 +65,10 @@ class Folders:
 
     def run(self, *options: str) -> tuple[int, str]:
         return run_command(self.command(*options))
+
+    def audit(self) -> tuple[int, str]:
+        folders = ("--state", str(self.state), "--out", str(self.out))
+        return run_command([sys.executable, "-m", "local.cli", "audit", *folders])
 
     def results(self) -> dict[str, Any]:
         """Every result JSON in OUT by its path without folder and `.json`."""
@@ -247,12 +252,19 @@ def test_watching_answers_what_comes_until_ctrl_c(folders: Folders, tmp_path: Pa
         wait_for(log, "Watching", process)
         folders.drop("later/x.png", seed=70)
         wait_for(log, "later/x.png: ", process)
+        while_it_runs = folders.audit()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children get it too
         assert process.wait(60) == 0
     told = log.read_text()
     assert "Stopped. 4 of 4 files have their JSON." in told
     assert "later/x.png" in folders.results()
     assert "Traceback" not in told
+    at_rest = folders.audit()
+    assert while_it_runs[0] == at_rest[0] == 0, (while_it_runs, at_rest)
+    digests = [re.search(r"sha256:[0-9a-f]{64}", said) for _, said in (while_it_runs, at_rest)]
+    assert digests[0] is not None
+    assert digests[1] is not None
+    assert digests[0][0] == digests[1][0]
 
 
 def test_stopped_before_the_end_is_code_1_with_once(folders: Folders, tmp_path: Path) -> None:
@@ -279,6 +291,9 @@ def test_after_kill_9_in_any_phase_a_restart_ends_with_one_json_per_file(
     assert code == 0, told
     assert set(folders.results()) == {"a.png", "sub folder/b ü+1 肺.png", "cut.png", *names}
     assert "files already done." in told
+    code, told = folders.audit()
+    assert code == 0, told
+    assert "27 answered" in told
 
 
 def test_a_state_in_use_is_refused(folders: Folders, tmp_path: Path) -> None:

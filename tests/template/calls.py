@@ -21,7 +21,7 @@ ACTIONS: dict[str, frozenset[str]] = {
     "head_object": frozenset({"s3:GetObject"}),
     "download_fileobj": frozenset({"s3:GetObject"}),
     "put_object": frozenset({"s3:PutObject"}),
-    "upload_fileobj": frozenset({"s3:PutObject"}),
+    "upload_fileobj": frozenset({"s3:PutObject", "s3:AbortMultipartUpload"}),
     "delete_object": frozenset({"s3:DeleteObject"}),
     "list_objects_v2": frozenset({"s3:ListBucket"}),
     "list_object_versions": frozenset({"s3:ListBucketVersions"}),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.template.deployed import ACCOUNT, ROOT, deploy
 from tomodrop.events import (
+    asks_for_audit,
     parse_s3_message,
     parse_schedule_event,
     parse_training_event,
@@ -21,6 +22,7 @@ EVENTS = ROOT / "events"
 QUEUED = sorted(path.name for path in EVENTS.glob("s3-*.json"))
 JOBS = sorted(path.name for path in EVENTS.glob("t*.json"))
 SCHEDULED = sorted(path.name for path in EVENTS.glob("schedule-*.json"))
+BY_HAND = ["audit.json"]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def uploads(name: str) -> list[str]:
 def test_the_readme_names_each_file() -> None:
     named = re.findall(r"^\| `([^`]+)` \|", (EVENTS / "README.md").read_text(), re.MULTILINE)
     assert sorted(named) == sorted(path.name for path in EVENTS.glob("*.json"))
-    assert sorted(named) == sorted([*QUEUED, *JOBS, *SCHEDULED])
+    assert sorted(named) == sorted([*QUEUED, *JOBS, *SCHEDULED, *BY_HAND])
 
 
 @pytest.mark.parametrize("name", QUEUED)
@@ -155,3 +157,8 @@ def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
         ):
             return False
     return True
+
+
+def test_an_audit_is_asked_for() -> None:
+    assert asks_for_audit(load("audit.json"))
+    assert not asks_for_audit(load("schedule-sweep.json"))

@@ -111,6 +111,12 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("retrain", "s3:PutObject", f"{WORK}/training/{TRAINING}/validation.manifest"),
         ("retrain", "s3:PutObject", f"{WORK}/training/{TRAINING}/held_out.jsonl"),
         ("retrain", "s3:PutObject", f"{WORK}/training/{TRAINING}/job.json"),
+        ("retrain", "s3:GetObject", f"{WORK}/training/{TRAINING}/job.json"),
+        ("retrain", "s3:AbortMultipartUpload", f"{WORK}/training/{TRAINING}/train.manifest"),
+        ("retrain", "s3:ListBucket", WORK),
+        ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/audit.json"),
+        ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/audit.html"),
+        ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/left_out.jsonl"),
         ("retrain", "s3:GetObject", f"{WORK}/dataset/halves/00000001.jsonl"),
         ("retrain", "s3:PutObject", f"{WORK}/dataset/halves/00000002.jsonl"),
         ("retrain", "sagemaker:CreateTrainingJob", f"{SAGEMAKER}:training-job/{TRAINING.lower()}"),
@@ -193,10 +199,15 @@ def test_one_role_is_passed_to_one_service(
     assert not allows("iam:PassRole", f"{jobs_role}-other", **OURS)
 
 
-@pytest.mark.parametrize("step", ["collect", "retrain"])
+def test_retraining_lists_labelled_uploads_and_no_others(roles: dict[str, Role]) -> None:
+    assert roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="labelled/")
+    assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="incoming/")
+    assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="")
+
+
+@pytest.mark.parametrize("step", ["collect"])
 def test_listing_is_held_to_the_steps_own_folder(roles: dict[str, Role], step: str) -> None:
-    own = "dataset/index/" if step == "retrain" else f"batches/{BATCH}/"
-    assert roles[step].allows("s3:ListBucket", WORK, s3_prefix=own)
+    assert roles[step].allows("s3:ListBucket", WORK, s3_prefix=f"batches/{BATCH}/")
     assert not roles[step].allows("s3:ListBucket", WORK, s3_prefix="")
     assert not roles[step].allows("s3:ListBucket", WORK, s3_prefix="training/")
 
@@ -235,6 +246,16 @@ def test_a_statement_names_its_resources_where_aws_lets_it(stack: Deployed) -> N
         for action in as_list(statement["Action"])
     }
     assert wide == set(WITHOUT_RESOURCE)
+
+
+def test_objects_are_granted_by_folder_and_never_by_the_bucket(stack: Deployed) -> None:
+    whole = [
+        (name, resource)
+        for name, statement in statements(stack).items()
+        for resource in as_list(statement["Resource"])
+        if resource in {f"{bucket}/*" for bucket in (UPLOADS, WORK, PREDICTIONS)}
+    ]
+    assert whole == []
 
 
 def test_no_statement_has_a_wild_action(stack: Deployed) -> None:

@@ -6,6 +6,8 @@ from enum import Enum
 _GZIP = b"\x1f\x8b"
 # What tells a NIfTI header lies in its first 348 bytes (NIfTI-1) or 12 (NIfTI-2).
 _SNIFFED = 512
+# DICOM's mark ends there.
+_FAMILY_BYTES = 132
 # Value representations of DICOM PS3.5 table 6.2-1 that start a data set without a preamble.
 _FIRST_VRS = frozenset({b"UI", b"UL", b"OB", b"CS", b"SH", b"DA", b"TM", b"LO"})
 
@@ -26,6 +28,13 @@ class Format(Enum):
     GZIP = "gzip"
     ZIP = "zip"
     OTHER_ARCHIVE = "archive"
+
+
+class Family(Enum):
+    """Formats that are read by the same libraries: a process may hold those of one family only."""
+
+    PICTURES = "pictures"
+    ALL = "all"
 
 
 _SIGNATURES = {
@@ -61,6 +70,12 @@ def sniff(body: bytes) -> Format | None:
     if body.startswith(_GZIP):
         return Format.NIFTI_GZ if nifti_kind(_gzip_head(body)) else Format.GZIP
     return _without_signature(body)
+
+
+def family_of(body: bytes) -> Family:
+    """Whose libraries will read `body`, by a look at its first bytes, which decodes nothing."""
+    is_picture = sniff(body[:_FAMILY_BYTES]) in PICTURES and not body.startswith(_GZIP)
+    return Family.PICTURES if is_picture else Family.ALL
 
 
 def _without_signature(body: bytes) -> Format | None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tomodrop.errors import UploadRejected
-from tomodrop.imaging.formats import PICTURES, sniff
+from tomodrop.imaging.formats import PICTURES, Format, sniff
 from tomodrop.imaging.limits import Limits
+from tomodrop.imaging.png_rows import check_rows, decode_over_white
 from tomodrop.imaging.refusals import check_planes, check_size, damaged, too_many_pixels
 from tomodrop.imaging.refusals import unsupported_format as unsupported
 from tomodrop.imaging.scope import Colour, colour_of
@@ -89,7 +90,8 @@ def decode(body: bytes, limits: Limits | None = None) -> Picture:
         except (UploadRejected, MemoryError):
             raise
         except UnidentifiedImageError:
-            raise unsupported() from None
+            # Two letters begin a BMP, and many a text; the other formats' marks are no accident.
+            raise (unsupported() if kind is Format.BMP else damaged("picture's header")) from None
         except Image.DecompressionBombError:
             raise too_many_pixels(limits) from None
         except Exception:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
@@ -100,6 +102,8 @@ def _decode(body: bytes, kind: str, limits: Limits) -> Picture:
     image = Image.open(io.BytesIO(body), formats=(kind,))
     first = (image.size, image.mode)
     count = _check_header(image, limits)
+    if kind == "PNG":
+        decode_over_white(image)
     pages: list[NDArray[Any]] = []
     left_out: list[str] = []
     colour = Colour()
@@ -113,6 +117,8 @@ def _decode(body: bytes, kind: str, limits: Limits) -> Picture:
         colour = max(colour, seen, key=lambda one: one.strong)
     if not pages:
         raise damaged()
+    if kind == "PNG":
+        check_rows(image, body)
     return Picture(
         pages=tuple(pages),
         format=kind,

@@ -1,18 +1,22 @@
 """Small uploads to read once before real ones: a forked process has then what they had loaded."""
 
 import io
+from collections.abc import Iterator
 
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tomodrop.imaging.formats import Family
 
 _SIDE_PX = 64
 _UID = "1.2.826.0.1.3680043.8.498.1"
 
 
-def samples() -> tuple[bytes, ...]:
-    """A picture and a DICOM file."""
-    return _picture(), _dicom()
+def samples(family: Family) -> Iterator[bytes]:
+    """What a process for a family of formats reads first."""
+    yield _picture()
+    if family is Family.ALL:
+        yield _dicom()
+        yield _nifti()
 
 
 def _picture() -> bytes:
@@ -22,6 +26,9 @@ def _picture() -> bytes:
 
 
 def _dicom() -> bytes:
+    from pydicom.dataset import Dataset, FileMetaDataset  # noqa: PLC0415
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian  # noqa: PLC0415
+
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -38,3 +45,11 @@ def _dicom() -> bytes:
     body = io.BytesIO()
     made.save_as(body, enforce_file_format=True)
     return body.getvalue()
+
+
+def _nifti() -> bytes:
+    import nibabel  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    samples = np.full((_SIDE_PX, _SIDE_PX, 1), -1000, np.int16)
+    return nibabel.Nifti1Image(samples, np.diag([5.0, 5.0, 5.0, 1.0])).to_bytes()

@@ -20,6 +20,8 @@ Samples = NDArray[Any]
 # 12-bit CT: HU + 1024 from 0 to 4095. The last per cent may be metal beyond it.
 _CT_NUMBERS = 4095
 _LEAST_AIR_HU = -500.0
+# Of the tables of greys: so coarse that the slices of a volume share one.
+_TABLE_STEP = 1024
 _GUESSED = "Window guessed: the source does not say what its samples mean; they were taken as {}."
 
 
@@ -108,10 +110,12 @@ def to_grey(samples: Samples, scale: Scale, limits: Limits) -> Grey:
         return samples
     if samples.dtype.kind in "iu" and samples.dtype.itemsize <= 2:
         native = samples.dtype.newbyteorder("=")
-        table = _table(native.char, gain, bias, scale.padding, inverted=scale.inverted)
+        low, high = int(samples.min()), int(samples.max())
+        span = low // _TABLE_STEP, high // _TABLE_STEP
+        table = _table(native.char, gain, bias, scale.padding, span, inverted=scale.inverted)
         unsigned = np.dtype(f"u{native.itemsize}")
-        grey: Grey = table[samples.astype(native, copy=False).view(unsigned)]
-        return grey
+        # Half the time of `table[...]`.
+        return np.take(table, samples.astype(native, copy=False).view(unsigned))
     grey = _bounded(samples.astype(np.float32), gain, bias, inverted=scale.inverted)
     return _without_padding(grey, samples, scale.padding)
 
@@ -126,13 +130,28 @@ def _gain(scale: Scale, limits: Limits) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def _table(
-    kind: str, gain: float, bias: float, padding: tuple[float, float] | None, *, inverted: bool
+    kind: str,
+    gain: float,
+    bias: float,
+    padding: tuple[float, float] | None,
+    span: tuple[int, int],
+    *,
+    inverted: bool,
 ) -> Grey:
-    """The grey of each sample of an integer type of at most 16 bit, by its bits as unsigned."""
+    """The grey of each sample of an integer type of at most 16 bit, by its bits as unsigned.
+
+    Only samples of `span` (first and last multiple of `_TABLE_STEP`) are in it: a process that
+    decodes one slice pays for each page that it touches.
+    """
     dtype = np.dtype(kind)
-    samples = np.arange(256**dtype.itemsize, dtype=f"u{dtype.itemsize}").view(dtype)
+    ends = np.iinfo(dtype)
+    first = max(int(ends.min), span[0] * _TABLE_STEP)
+    last = min(int(ends.max), (span[1] + 1) * _TABLE_STEP - 1)
+    samples = np.arange(first, last + 1).astype(dtype)
     grey = _bounded(samples.astype(np.float64), gain, bias, inverted=inverted)
-    return _without_padding(grey, samples, padding)
+    table: Grey = np.empty(256**dtype.itemsize, np.uint8)
+    table[samples.view(f"u{dtype.itemsize}")] = _without_padding(grey, samples, padding)
+    return table
 
 
 def _bounded(values: NDArray[Any], gain: float, bias: float, *, inverted: bool) -> Grey:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from tomodrop.imaging.formats import Family
 from tomodrop.imaging.limits import Limits
 
 MIB = 1024 * 1024
@@ -16,9 +17,9 @@ NORMALISE = "tomodrop.imaging.normaliser:normalise"
 class Bounds:
     """Limits of one child.
 
-    `memory_mb` (MiB) counts from what the warm process has already. `seconds` bounds its time by
-    the clock, and its processor time as well, should the clock's keeper have stopped; an upload may
-    be given less.
+    `memory_mb` (MiB) counts from what the warm process has already; the upload is part of it.
+    `seconds` bounds its time by the clock, and its processor time as well, should the clock's
+    keeper have stopped; an upload may be given less.
     """
 
     memory_mb: int = 1536
@@ -30,12 +31,14 @@ class Setup:
     """Everything a zygote is started with.
 
     `decode`: `module:function`, called as `function(body, image_shape, limits)` and answering with
-    normalised slices. `parent`: the process that it must not outlive.
+    normalised slices; its module may have a function `warm_up(family)`. `parent`: the process that
+    the zygote must not outlive. `family`: of the uploads that it is for; it reads others, slower.
     """
 
     image_shape: tuple[int, int, int]
     parent: int
     decode: str = NORMALISE
+    family: Family = Family.ALL
     limits: Limits = field(default_factory=Limits)
     bounds: Bounds = field(default_factory=Bounds)
 
@@ -47,12 +50,17 @@ class Setup:
 
     def to_json(self) -> str:
         """As text, for a command line."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"family": self.family.value})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """What `to_json` wrote."""
         values = json.loads(text)
         channels, height, width = values.pop("image_shape")
-        limits, bounds = Limits(**values.pop("limits")), Bounds(**values.pop("bounds"))
-        return cls(image_shape=(channels, height, width), limits=limits, bounds=bounds, **values)
+        return cls(
+            image_shape=(channels, height, width),
+            family=Family(values.pop("family")),
+            limits=Limits(**values.pop("limits")),
+            bounds=Bounds(**values.pop("bounds")),
+            **values,
+        )

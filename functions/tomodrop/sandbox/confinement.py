@@ -34,30 +34,49 @@ def hide_from_others() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def give_back_memory() -> None:
+    """Return what is free to the kernel: a child gets it anew, where it would copy what was there.
+
+    GNU's allocator only.
+    """
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
+
+
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         _LIBC.prctl(option, value, 0, 0, 0)
 
 
-def confine(bounds: Bounds, system_calls: Filter, keep: int) -> None:
+def confine(
+    bounds: Bounds, system_calls: Filter, address_space: int, keep: tuple[int, ...]
+) -> None:
     """Limit this process; of its descriptors only the standard ones and `keep` stay open.
 
-    Where the kernel takes no filter, no process can be made (unless by root) and Python code finds
-    no sockets; memory, time, files and the environment are bounded all the same.
+    `address_space` (bytes) is what the process has already, and is not counted. Where the kernel
+    takes no filter, no process can be made (unless by root) and Python code finds no sockets;
+    memory, time, files and the environment are bounded all the same.
     """
-    os.closerange(3, keep)
-    os.closerange(keep + 1, max(keep + 1, os.sysconf("SC_OPEN_MAX")))
+    _close_all_but(keep)
     seconds = math.ceil(bounds.seconds)
     _limit(resource.RLIMIT_CPU, seconds + 1)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, max(_MOST_FILES, keep + 1))
+    _limit(resource.RLIMIT_NOFILE, max(_MOST_FILES, *keep) + 1)
     if sys.platform == "linux":
-        _limit(resource.RLIMIT_AS, _address_space() + bounds.memory_mb * MIB)
+        _limit(resource.RLIMIT_AS, address_space + bounds.memory_mb * MIB)
     if not system_calls.put_on_this_process():
         _limit(resource.RLIMIT_NPROC, 0)
         for name in ("socket", "_socket"):
             sys.modules[name] = None  # type: ignore[assignment] # Python's way to refuse an import
+
+
+def _close_all_but(keep: tuple[int, ...]) -> None:
+    start = 3
+    for kept in sorted(keep):
+        os.closerange(start, kept)
+        start = max(start, kept + 1)
+    os.closerange(start, max(start, os.sysconf("SC_OPEN_MAX")))
 
 
 def _limit(kind: int, most: int) -> None:
@@ -67,6 +86,9 @@ def _limit(kind: int, most: int) -> None:
         resource.setrlimit(kind, (allowed, allowed))
 
 
-def _address_space() -> int:
+def address_space() -> int:
+    """Bytes of address space that this process has; 0 where the kernel does not tell."""
+    if sys.platform != "linux":
+        return 0
     with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 - pathlib may not be loaded yet
         return int(statm.read().split()[0]) * resource.getpagesize()

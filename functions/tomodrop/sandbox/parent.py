@@ -1,44 +1,31 @@
-"""The function's side: hand an upload to the zygote, and judge what comes back."""
+"""The function's side: hand an upload to the warm process, and judge what comes back."""
 
-import json
 import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from typing import Self
 
 from aws_lambda_powertools import Logger
 
 from tomodrop.errors import SandboxError, UploadRejected
+from tomodrop.imaging.formats import Family, family_of
 from tomodrop.imaging.limits import Limits
 from tomodrop.imaging.normalised import NormalisedSlice
-from tomodrop.sandbox import wire
-from tomodrop.sandbox.answers import BadAnswer, DecoderFailed, parse
 from tomodrop.sandbox.bounds import NORMALISE, Bounds, Setup
-from tomodrop.sandbox.confinement import hide_from_others
+from tomodrop.sandbox.judging import BadAnswer, DecoderFailed, parse
+from tomodrop.sandbox.warm_process import WarmProcess, WarmProcessGone
 
 logger = Logger(child=True)
 
-# A cold, busy machine needs long to read the decoders from its disk.
-_STARTING_S = 60.0
-# What the zygote may take beyond a child's time, to take an upload and to end the child.
-_GRACE_S = 15.0
-# What an interpreter needs to find its libraries; no credentials, no addresses, no settings.
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TZ")
-# One upload has one processor. A library's own threads would only make forking unsafe.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-
-class _ZygoteGone(Exception):
-    """The warm process ended, or does not answer and was ended."""
+# What pictures are called mostly.
+_PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp")
 
 
 class Sandbox:
     """Decodes uploads in limited processes. For one thread at a time.
 
-    The warm process starts with the first call of `start` or `normalise`, and again whenever it is
-    found dead. `close` ends it; it also ends when the process that started it does.
+    A warm process starts with the first call of `start` or `normalise` for uploads of its family,
+    and again whenever it is found dead. `close` ends all; they also end when the process that
+    started them does.
     """
 
     def __init__(
@@ -55,7 +42,7 @@ class Sandbox:
             limits=limits or Limits(),
             bounds=bounds or Bounds(),
         )
-        self._zygote: _Zygote | None = None
+        self._warm: dict[Family, WarmProcess] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -63,16 +50,28 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start the warm process, without waiting until it is warm."""
-        if self._zygote is None:
-            self._zygote = _Zygote(replace(self._setup, parent=os.getpid()))
+    @property
+    def processes(self) -> dict[Family, int]:
+        """The process ids of the warm processes."""
+        return {family: warm.process for family, warm in self._warm.items()}
+
+    def start(self, name: str) -> None:
+        """Start the warm process that a file of this name needs, without waiting until it is warm.
+
+        A wrong name does no harm: content decides which process is used.
+        """
+        self._started(Family.PICTURES if name.lower().endswith(_PICTURE_NAMES) else Family.ALL)
+
+    def _started(self, family: Family) -> WarmProcess:
+        if family not in self._warm:
+            setup = replace(self._setup, family=family, parent=os.getpid())
+            self._warm[family] = WarmProcess(setup)
+        return self._warm[family]
 
     def close(self) -> None:
-        """End the warm process. It can be started again."""
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
+        """End the warm processes. They can be started again."""
+        while self._warm:
+            self._warm.popitem()[1].close()
 
     def normalise(self, body: bytes, seconds: float | None = None) -> list[NormalisedSlice]:
         """Every slice in an upload, as `imaging.normaliser.normalise` makes them.
@@ -89,7 +88,7 @@ class Sandbox:
         given_s = self._setup.bounds.seconds if seconds is None else seconds
         try:
             how, answer = self._decoded(body, given_s)
-        except _ZygoteGone:
+        except WarmProcessGone:
             how, answer = "gone", b""
         if how == "timeout":
             raise timed_out(given_s)
@@ -116,88 +115,17 @@ class Sandbox:
         """How the child ended, and what it wrote. A dead warm process is replaced once."""
         try:
             return self._decoded_once(body, seconds)
-        except _ZygoteGone:
+        except WarmProcessGone:
             logger.warning("the warm process was gone and is started again")
             return self._decoded_once(body, seconds)
 
     def _decoded_once(self, body: bytes, seconds: float) -> tuple[str, bytes]:
-        self.start()
-        assert self._zygote is not None
+        family = family_of(body)
         try:
-            return self._zygote.decode(body, seconds)
-        except (SandboxError, _ZygoteGone):
-            self.close()
+            return self._started(family).decode(body, seconds)
+        except (SandboxError, WarmProcessGone):
+            self._warm.pop(family).close()
             raise
-
-
-class _Zygote:
-    """One warm process and the pipes to it."""
-
-    def __init__(self, setup: Setup) -> None:
-        hide_from_others()
-        self._setup = setup
-        self._is_warm = False
-        # -s -P: neither the user's packages nor the working directory are on its path.
-        command = [sys.executable, "-s", "-P", "-m", "tomodrop.sandbox.zygote", setup.to_json()]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            bufsize=0,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._replies = self._process.stdin, self._process.stdout
-        wire.prepare(self._requests.fileno(), self._replies.fileno())
-
-    def decode(self, body: bytes, seconds: float) -> tuple[str, bytes]:
-        """How the child for this upload ended ("0", "timeout", …), and all that it wrote."""
-        self._wait_until_warm()
-        deadline = time.monotonic() + seconds + _GRACE_S
-        try:
-            given = json.dumps(seconds).encode()
-            wire.send(self._requests.fileno(), wire.SECONDS, given, deadline)
-            wire.send(self._requests.fileno(), wire.UPLOAD, body, deadline)
-            return self._receive(deadline)
-        except (EOFError, OSError):  # TimeoutError and BrokenPipeError are OSErrors
-            raise _ZygoteGone from None
-
-    def _receive(self, deadline: float) -> tuple[str, bytes]:
-        parts: list[bytes] = []
-        while True:
-            kind, part = wire.receive(self._replies.fileno(), deadline)
-            if kind == wire.END:
-                return str(json.loads(part)["how"]), b"".join(parts)
-            parts.append(part)
-
-    def _wait_until_warm(self) -> None:
-        if self._is_warm:
-            return
-        try:
-            kind, text = wire.receive(self._replies.fileno(), time.monotonic() + _STARTING_S)
-        except (EOFError, TimeoutError):
-            kind, text = wire.FAILED, b"it ended, or took too long"
-        if kind != wire.READY:
-            message = (
-                f"the decoders' process does not start ({text.decode(errors='replace')}): "
-                f"'{self._setup.decode}' cannot be imported; check what the bundle holds"
-            )
-            raise SandboxError(message)
-        self._is_warm = True
-
-    def close(self) -> None:
-        """End it, whatever it is doing, and its child with it."""
-        self._process.kill()
-        self._process.wait()
-        self._requests.close()
-        self._replies.close()
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def crashed() -> UploadRejected:

@@ -1,8 +1,9 @@
 """The warm process: has the decoders in memory, and forks a child for every upload.
 
-`python -m tomodrop.sandbox.zygote SETUP` reads uploads from its standard input and answers on its
-standard output until the input ends. It looks into no upload and no answer: a child's bytes are
-passed on, counted and timed. It has one thread, so that forking is safe.
+`python -m tomodrop.sandbox.zygote SETUP` has a socket as its standard input and serves until that
+closes. It sees no upload and no answer: it hands the function the pipes to a child, watches the
+child's time, and says how it ended. While a child works, the next one is forked already and waits.
+One thread, so that forking is safe.
 """
 
 import contextlib
@@ -11,126 +12,118 @@ import importlib
 import json
 import os
 import platform
+import select
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from tomodrop.errors import UploadRejected
-from tomodrop.imaging.normalised import NormalisedSlice
-from tomodrop.sandbox import answers, wire
+from tomodrop.sandbox import wire
 from tomodrop.sandbox.bounds import Setup
-from tomodrop.sandbox.confinement import adopt_orphans, confine, die_with_parent
+from tomodrop.sandbox.child import Child, Decode, Nature, born
+from tomodrop.sandbox.confinement import (
+    address_space,
+    adopt_orphans,
+    die_with_parent,
+    give_back_memory,
+)
 from tomodrop.sandbox.seccomp import Filter, program
 
-Decode = Callable[..., Iterable[NormalisedSlice]]
-
-# How long a child may take to end after it has closed its answer.
-_ENDING_S = 1.0
-
-
-class _Ended(Exception):
-    """A child was stopped: `how` says why."""
-
-    def __init__(self, how: str) -> None:
-        super().__init__(how)
-        self.how = how
+# Decoders need no network; these would load it, and with it megabytes that each fork copies.
+_NOT_NEEDED = ("requests", "scipy", "tqdm")
 
 
 def main(setup: Setup) -> int:
-    """Serve until the requests end."""
+    """Serve until the function's end of the socket closes."""
     die_with_parent(setup.parent)
     adopt_orphans()
-    requests, replies = _take_standard_streams()
+    channel = _take_standard_streams()
     try:
-        decode = _load(setup.decode)
+        decode = _load(setup)
     except Exception as error:  # noqa: BLE001 - whatever an import raises is the answer
-        wire.send(replies, wire.FAILED, type(error).__name__.encode())
+        wire.send(channel, wire.FAILED, type(error).__name__.encode())
         return 1
     system_calls = Filter(program(platform.machine()))
     # What is warm now is never collected, so children do not copy its pages for the collector.
     gc.collect()
     gc.freeze()
-    wire.send(replies, wire.READY, b"")
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            seconds = json.loads(wire.receive(requests)[1])
-            body = wire.receive(requests)[1]
-            given = replace(setup, bounds=replace(setup.bounds, seconds=seconds))
-            how = _serve(body, replies, decode, given, system_calls)
-            wire.send(replies, wire.END, json.dumps({"how": how}).encode())
+    give_back_memory()
+    nature = Nature(setup, decode, system_calls, address_space())
+    with contextlib.suppress(EOFError, ConnectionError):
+        _serve(channel, nature)
     return 0
 
 
-def _take_standard_streams() -> tuple[int, int]:
-    """Our pipes under other numbers: what libraries print goes nowhere, for it may quote a file."""
-    requests, replies = os.dup(0), os.dup(1)
+def _take_standard_streams() -> socket.socket:
+    """Our socket under another number: what libraries print goes nowhere, for it may quote."""
+    channel = socket.socket(fileno=os.dup(0))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     os.close(nowhere)
-    wire.prepare(requests, replies)
-    return requests, replies
+    return channel
 
 
-def _load(name: str) -> Decode:
-    module, _, function = name.partition(":")
+def _load(setup: Setup) -> Decode:
+    sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # type: ignore[arg-type] # Python's own way
+    module, _, function = setup.decode.partition(":")
     imported = importlib.import_module(module)
     decode: Decode = getattr(imported, function)
     # What libraries load on first use would be loaded anew in every child.
-    getattr(imported, "warm_up", lambda: None)()
+    getattr(imported, "warm_up", lambda _: None)(setup.family)
     return decode
 
 
-def _serve(body: bytes, replies: int, decode: Decode, setup: Setup, system_calls: Filter) -> str:
-    """Decode one upload in a child of its own. Says how the child ended."""
+def _serve(channel: socket.socket, nature: Nature) -> NoReturn:
+    """Raises EOFError or ConnectionError when the function is gone."""
+    ended = _wake_up_when_a_child_ends()
+    waiting = born(nature)
+    while True:
+        wire.send(channel, wire.CHILD, b"", waiting.upload, waiting.answer)
+        waiting.close()
+        seconds = json.loads(wire.receive(channel)[1])
+        deadline = time.monotonic() + seconds
+        working, waiting = waiting, born(nature)
+        how = _watch(working, channel, ended, deadline)
+        _end_stragglers(waiting)
+        wire.send(channel, wire.END, how.encode())
+
+
+def _wake_up_when_a_child_ends() -> int:
+    """A descriptor that can be read once a child ended."""
     reading, writing = os.pipe()
-    zygote = os.getpid()
-    child = os.fork()
-    if not child:
-        _be_child(body, writing, zygote, decode, setup, system_calls)
-    os.close(writing)
-    try:
-        _pass_on(reading, replies, setup)
-        how = _ending(child)
-    except _Ended as stopped:
-        how = stopped.how
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    finally:
-        os.close(reading)
-    _end_stragglers()
-    return how
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return reading
 
 
-def _pass_on(reading: int, replies: int, setup: Setup) -> None:
-    deadline = time.monotonic() + setup.bounds.seconds
-    allowed = setup.max_answer_bytes
+def _watch(child: Child, channel: socket.socket, ended: int, deadline: float) -> str:
+    """Wait for a child's end, or end it: at its deadline, or when the function says so."""
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(channel, select.POLLIN)
     while True:
-        try:
-            part = wire.read_some(reading, deadline)
-        except TimeoutError:
-            raise _Ended("timeout") from None
-        if not part:
-            return
-        allowed -= len(part)
-        if allowed < 0:
-            raise _Ended("overflow")
-        wire.send(replies, wire.DATA, part)
+        found, status = os.waitpid(child.process, os.WNOHANG)
+        if found:
+            return _how(status)
+        left_ms = 1000 * (deadline - time.monotonic())
+        woken = {descriptor for descriptor, _ in poll.poll(max(0.0, left_ms))}
+        if ended in woken:
+            with contextlib.suppress(BlockingIOError):
+                os.read(ended, 4096)
+        elif channel.fileno() in woken or left_ms <= 0:
+            os.kill(child.process, signal.SIGKILL)
+            os.waitpid(child.process, 0)
+            if left_ms <= 0:
+                return "timeout"
+            wire.receive(channel)
+            return "stopped"
 
 
-def _ending(child: int) -> str:
-    """How a child ended that has closed its answer; "timeout" for one that does not end."""
-    deadline = time.monotonic() + _ENDING_S
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            break
-        if time.monotonic() > deadline:
-            raise _Ended("timeout")
-        time.sleep(0.0002)
+def _how(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGXCPU:
         return "timeout"
@@ -138,49 +131,22 @@ def _ending(child: int) -> str:
     return "memory" if code == -signal.SIGKILL else f"{code}"
 
 
-def _end_stragglers() -> None:
-    """Kill what a child left running; it has become ours (`adopt_orphans`)."""
-    while True:
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not ended:
-            _kill_children()
+def _end_stragglers(waiting: Child) -> None:
+    """Kill what an ended child left running; it has become ours (`adopt_orphans`)."""
+    while strangers := _children() - {waiting.process}:
+        for process in strangers:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
 
 
-def _kill_children() -> None:
-    with open(f"/proc/self/task/{os.getpid()}/children", "rb") as children:  # noqa: PTH123
-        for child in children.read().split():
-            os.kill(int(child), signal.SIGKILL)
-    os.waitpid(-1, 0)
-
-
-def _be_child(
-    body: bytes, writing: int, zygote: int, decode: Decode, setup: Setup, system_calls: Filter
-) -> NoReturn:
+def _children() -> set[int]:
+    """None where the kernel does not tell; there, none is adopted either."""
     try:
-        die_with_parent(zygote)
-        confine(setup.bounds, system_calls, keep=writing)
-        answer = _answer(lambda: decode(body, setup.image_shape, setup.limits))
-        wire.write_all(writing, answer)
-        os._exit(0)
-    except BaseException:  # noqa: BLE001 - a child never returns into the zygote's loop
-        os._exit(1)
-
-
-def _answer(decode: Callable[[], Iterable[NormalisedSlice]]) -> bytes:
-    try:
-        return answers.of_slices(decode())
-    except UploadRejected as fault:
-        return answers.of_rejection(fault)
-    except Exception as error:  # noqa: BLE001 - a decoder may raise anything
-        return answers.of_failure(error)
-
-
-def _main(arguments: list[str]) -> Any:
-    return main(Setup.from_json(arguments[1]))
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as children:  # noqa: PTH123
+            return {int(child) for child in children.read().split()}
+    except FileNotFoundError:
+        return set()
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv))
+    sys.exit(main(Setup.from_json(sys.argv[1])))

@@ -1,7 +1,6 @@
 """Manifests and prefixes become lists of what a job reads."""
 
 import json
-import re
 
 import pytest
 
@@ -15,21 +14,23 @@ from local.sagemaker.manifests import (
     relative_key,
 )
 from local.sagemaker.objects import Address
-from tomodrop import dataset
-from tomodrop.dataset import Example
+from tomodrop import manifests
+from tomodrop.halves import group_code
+from tomodrop.scratch import scratch_tables
 
 ATTRIBUTES = ("source-ref", "class")
 
 
 def test_the_retrain_step_s_manifest_is_read_with_and_without_groups() -> None:
-    examples = [Example("0a-00000", 1, "Doe^Jane")]
     image = Address("work", "dataset/slices/0a-00000.png")
-    for key in (None, "tomodrop"):
-        text = dataset.manifest(examples, "work", "seed", groups_key=key).decode()
-        assert parse_augmented_manifest(text, ATTRIBUTES) == [(image, b"1")]
-    [(*_, group)] = parse_augmented_manifest(text, (*ATTRIBUTES, dataset.GROUP))
-    assert isinstance(group, bytes)
-    assert re.fullmatch(b"[0-9a-f]{16}", group)
+    with scratch_tables(manifests.SCHEMA) as tables:
+        code = group_code("Doe^Jane", "tomodrop")
+        tables.execute("INSERT INTO placed VALUES ('train', 7, '0a-00000', 1, ?)", (code,))
+        for with_groups in (False, True):
+            text = "".join(manifests.manifest(tables, "train", "work", with_groups=with_groups))
+            assert parse_augmented_manifest(text, ATTRIBUTES) == [(image, b"1")]
+    [(*_, group)] = parse_augmented_manifest(text, (*ATTRIBUTES, manifests.GROUP))
+    assert group == code.encode()
 
 
 def test_a_manifest_appends_its_keys_to_the_prefix() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,39 @@ def test_a_killed_transform_does_not_repeat_what_has_a_result(
     assert platform.transformed()["TransformJobStatus"] == "Completed"
     assert bucket.keys_below("out/") == ["out/a.png.out", "out/b.png.out", "out/c.png.out"]
     assert bucket.get("out/a.png.out") == b"kept"
+
+
+def test_each_object_is_scored_once_across_a_kill(
+    moto: str, bucket: Bucket, tmp_path: Path, start_platform: Callable[..., Platform]
+) -> None:
+    """But for those that were under way: nobody has their answers."""
+    names, concurrent = [f"{number:02d}" for number in range(40)], 2
+    put_inputs(bucket, **{f"n{name}": f"picture {name}" for name in names})
+    victim = Victim("registry/server:1", "server.py", tmp_path / "state", moto)
+    victim.client.create_model(
+        ModelName="model",
+        PrimaryContainer={"Image": "registry/server:1", "ModelDataUrl": bucket.put_model()},
+        ExecutionRoleArn="arn:aws:iam::123456789012:role/SageMakerRole",
+    )
+    noted = tmp_path / "scored"
+    environment = {"SCORED": str(noted), "SLOWNESS_S": "0.05"}
+    request = transform_request(bucket, MaxConcurrentTransforms=concurrent, Environment=environment)
+    victim.client.create_transform_job(**request)
+    until(lambda: bucket.keys_below("out/"), lambda found: len(found) >= 12)
+    victim.kill()
+    before = len(bucket.keys_below("out/"))
+
+    platform = start_platform()
+    assert platform.transformed()["TransformJobStatus"] == "Completed"
+
+    assert len(bucket.keys_below("out/")) == len(names)
+    scored = Counter(noted.read_text().splitlines())
+    assert set(scored) == {f"picture {name}" for name in names}
+    # Asked, or answered and not written when the server was killed: at most this many of each.
+    assert sum(count - 1 for count in scored.values()) <= 2 * 2 * concurrent
+    [shown] = platform.server.progress()
+    assert before <= shown.before <= before + 2 * concurrent
+    assert (shown.done, shown.total) == (len(names), len(names))
 
 
 def test_an_orderly_stop_leaves_running_jobs_resumable(platform: Platform, bucket: Bucket) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 STARTED = time.monotonic()
 READY_AFTER_S = float(os.environ.get("READY_AFTER_S", "0"))
+# A file that every request's body is noted in.
+SCORED = os.environ.get("SCORED", "")
 SEEN: set[bytes] = set()
 SEEN_TIMES: dict[bytes, list[int]] = {}
 BUSY = {"now": 0, "most": 0}
@@ -44,6 +46,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: bytes) -> None:
         word = body.split(b" ")[0]
+        if SCORED:
+            with Path(SCORED).open("ab") as file:
+                file.write(body + b"\n")
         time.sleep(float(os.environ.get("SLOWNESS_S", "0")))
         if word == b"bad":
             self.reply(400, b"cannot decode\nthis image")
