@@ -33,7 +33,7 @@ from tomodrop.imaging.normaliser import normalise, warm_up
 from tomodrop.sandbox.parent import Sandbox
 
 SHAPE = (3, 224, 224)
-ROUNDS, SLICES = 9, 24
+ROUNDS, SLICES = 9, 12
 Pixels = NDArray[Any]
 
 
