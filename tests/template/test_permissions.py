@@ -203,6 +203,8 @@ def test_retraining_lists_labelled_uploads_and_no_others(roles: dict[str, Role])
     assert roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="labelled/")
     assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="incoming/")
     assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="")
+    assert roles["retrain"].allows("s3:ListBucket", PREDICTIONS, s3_prefix="rejected-labelled/")
+    assert not roles["retrain"].allows("s3:ListBucket", PREDICTIONS, s3_prefix="predictions/")
 
 
 def test_listing_is_held_to_a_folder_where_nothing_absent_is_looked_for(
