@@ -49,7 +49,10 @@ MODEL = "benchmark"
 PHASES = ("take in", "wait for the window", "start the job", "transform", "collect")
 PARTS = ("S3 and runner", "functions", "model server")
 POLL_S = 0.1
+CLASSES = ("0", "1")
+"""Those of the model that is prepared."""
 PARAMETERS = {
+    "ClassNames": ",".join(CLASSES),
     "ImageShape": ",".join(map(str, SHAPE)),
     "WindowMinutes": "0.5",  # all slices in one window, as a rule
     "IntakeTimeoutSeconds": "15",
@@ -132,7 +135,7 @@ def install(cloud: Cloud, folder: Path) -> None:
         model_name=MODEL,
         training_job=MODEL,
         trained_at=datetime.now(UTC),
-        classes=("non_covid", "covid"),
+        classes=CLASSES,
         normaliser=NORMALISER,
         image_shape=SHAPE,
         fingerprint="",
@@ -192,10 +195,15 @@ def travel(cloud: Cloud, bodies: list[bytes]) -> list[Mark]:
 
 
 def count(cloud: Cloud) -> int:
-    """How many results there are."""
-    pages = cloud.client("s3").get_paginator("list_objects_v2")
-    found = pages.paginate(Bucket=cloud.outputs["PredictionsBucket"], Prefix="predictions/")
-    return sum(page["KeyCount"] for page in found)
+    """How many results there are, all of them predictions."""
+
+    def under(folder: str) -> int:
+        pages = cloud.client("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=cloud.outputs["PredictionsBucket"], Prefix=folder)
+        return sum(page["KeyCount"] for page in found)
+
+    assert not under("rejected/"), "a slice was rejected"
+    return under("predictions/")
 
 
 def inside(folder: Path, bodies: list[bytes]) -> dict[str, float]:
