@@ -23,6 +23,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check $
 # it lives in an environment of its own. Its telemetry stays off.
 SAM_CLI := aws-sam-cli==1.170.0
 SAM_VENV := .venv-sam
+BENCH_VENV := .venv-bench
 SAM = SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 
 # The tools that look for weaknesses pin other releases too.
@@ -30,7 +31,7 @@ CHECKS_VENV := .venv-checks
 
 CODE := functions training local tests checks
 
-.PHONY: help setup setup-dev setup-sam setup-checks demo run test quick check audit format build clean
+.PHONY: help setup setup-dev setup-sam setup-checks setup-bench demo run test quick check audit format build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +77,17 @@ $(SAM_VENV)/.holds-sam: Makefile $(BIN)/python
 	@echo 'Installing SAM CLI into $(SAM_VENV).'
 	@$(BIN)/python -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(SAM_CLI)
+	@touch $@
+
+# Sees what .venv holds, and has the other servers that a benchmark compares with.
+setup-bench: $(BENCH_VENV)/.holds-bench ## Make .venv-bench with what benchmarks/serving.py compares with
+
+$(BENCH_VENV)/.holds-bench: benchmarks/requirements.txt $(VENV)/.holds-us
+	@$(BIN)/python -m venv --without-pip $(BENCH_VENV)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' \
+	  > "$$($(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/run.pth"
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --requirement benchmarks/requirements.txt
 	@touch $@
 
 $(CHECKS_VENV)/.holds-checks: checks/requirements.txt checks/requirements-guard.txt $(BIN)/python

@@ -180,7 +180,7 @@ def kinds(root: Path, per_block: int) -> Iterator[Kind]:
     ]
     yield Kind("not lung CT", "phantoms", [encode(phantom) for phantom in drawn])
     whole = [png(window(one)) for one in hounsfield]
-    cut = [png(window(around_lungs(one))) for one in hounsfield]
+    cut = [png(window(around_lungs(one).astype(np.float32))) for one in hounsfield]
     yield Kind("another hospital", "one series, as it is", whole)
     yield Kind("another hospital", "the same, cut to the lungs", cut)
     some = [opened(file) for file in blocks(root, HELD_OUT, per_block // 2)]

@@ -9,7 +9,9 @@ Of the same network, on the same cores, in alternating rounds, whose medians cou
 * benchmark_app: OpenVINO's own figure for the same file and precision, which neither decodes nor
   speaks HTTP;
 * serve, PyTorch: the real program on the same model without its export (eager fp32);
-* PyTorch: the network alone, eager fp32, channels last, the better of batch 1 and 8.
+* PyTorch: the network alone, eager fp32, channels last, the better of batch 1 and 8;
+* with `make setup-bench`, other servers (`benchmarks.peers`): LitServe with PyTorch and with
+  OpenVINO, and ONNX Runtime (fp32) behind the HTTP server that ours has.
 
 The weights are random: how fast they are computed with does not depend on them. What else the
 machine does changes every figure; the load is written beside them, and only ratios within a run
@@ -17,6 +19,7 @@ mean anything. The table goes to standard output and to `benchmarks/results/serv
 """
 
 import argparse
+import base64
 import http.client
 import io
 import json
@@ -31,7 +34,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -60,6 +63,8 @@ from training.algorithm.precision import BF16, FP32, INT8
 from training.algorithm.torch_engine import ServedNetwork, load_classifier
 
 SHAPE = (3, 224, 224)
+PEERS = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
+"""What `make setup-bench` makes."""
 RESULTS = Path(__file__).parent / "results" / "serving.md"
 APP = """
 import sys
@@ -124,47 +129,87 @@ class Server:
         return int(re.search(rf"{what}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
-@contextmanager
-def serving(base: Path, body: bytes) -> Iterator[Server]:
+@dataclass(frozen=True)
+class Question:
+    """How a picture is sent; `concurrent` None: as many at a time as the server says."""
+
+    path: str = "/invocations"
+    content_type: str = "image/png"
+    concurrent: int | None = None
+
+    def body(self, picture: bytes) -> bytes:
+        if self.content_type != "application/json":
+            return picture
+        return json.dumps({"image": base64.b64encode(picture).decode()}).encode()
+
+
+OURS = Question()
+LITSERVE = Question("/predict", "application/json", 8)
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def serving(base: Path, body: bytes) -> AbstractContextManager[Server]:
+    """Our own program."""
+    port = free_port()
     environment = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    started = time.monotonic()
+    return started([sys.executable, "-m", "training.algorithm", "serve"], port, body, environment)
+
+
+@contextmanager
+def started(
+    command: list[str],
+    port: int,
+    body: bytes,
+    environment: dict[str, str],
+    question: Question = OURS,
+) -> Iterator[Server]:
+    """Start a server, and wait for its first answer."""
+    begun = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-m", "training.algorithm", "serve"],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
+        command, env=os.environ | environment, stdout=subprocess.DEVNULL, start_new_session=True
     ) as process:
         try:
-            while not answers(port, body):
+            while not answers(port, body, question):
+                assert process.poll() is None, command
                 time.sleep(0.02)
-            yield Server(process, port, time.monotonic() - started)
+            yield Server(process, port, time.monotonic() - begun)
         finally:
-            process.send_signal(signal.SIGTERM)
+            # LitServe leaves it to its group to end its workers.
+            os.killpg(process.pid, signal.SIGTERM)
 
 
-def answers(port: int, body: bytes) -> bool:
+def answers(port: int, body: bytes, question: Question = OURS) -> bool:
     try:
-        ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), body)
+        ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), body, question)
     except OSError:
         return False
     return True
 
 
-def ask(connection: http.client.HTTPConnection, body: bytes) -> None:
-    connection.request("POST", "/invocations", body, {"Content-Type": "image/png"})
+def ask(connection: http.client.HTTPConnection, body: bytes, question: Question = OURS) -> None:
+    headers = {"Content-Type": question.content_type}
+    connection.request("POST", question.path, question.body(body), headers)
     response = connection.getresponse()
     answer = response.read()
     assert response.status == 200, answer
 
 
-def client(port: int, seconds: float) -> None:
-    """Keep the server full for so long; print images/s. A process of its own."""
-    bodies = [encode(pixels) for pixels in slices(16)]
+def best_concurrency(port: int) -> int:
+    """What our server says."""
     first = http.client.HTTPConnection("127.0.0.1", port)
     first.request("GET", "/execution-parameters")
-    concurrent = json.loads(first.getresponse().read())["MaxConcurrentTransforms"]
+    return int(json.loads(first.getresponse().read())["MaxConcurrentTransforms"])
+
+
+def client(port: int, seconds: float, question: Question) -> None:
+    """Keep the server full for so long; print images/s. A process of its own."""
+    bodies = [encode(pixels) for pixels in slices(16)]
+    concurrent = question.concurrent or best_concurrency(port)
     # What is under way when the time is over counts by the share that is done by then: waiting
     # for it, instead, would count the end, where the server is not full.
     ends: list[float] = []
@@ -173,7 +218,7 @@ def client(port: int, seconds: float) -> None:
     def work(number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         while time.monotonic() < until:
-            ask(connection, bodies[number % len(bodies)])
+            ask(connection, bodies[number % len(bodies)], question)
             ends.append(time.monotonic())
             number += 1
 
@@ -187,8 +232,9 @@ def client(port: int, seconds: float) -> None:
     print((len(full) - 1) / (full[-1] - full[0]))
 
 
-def over_http(port: int, seconds: float) -> float:
+def over_http(port: int, seconds: float, *, litserve: bool = False) -> float:
     command = [sys.executable, "-m", "benchmarks.serving", "--client", str(port)]
+    command += ["--litserve"] if litserve else []
     run = subprocess.run(
         [*command, "--seconds", str(seconds)], capture_output=True, text=True, check=True
     )
@@ -254,6 +300,7 @@ def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> 
                 graph = find_openvino(folder, QUANTISED if precision == INT8 else AS_LEARNED)
                 run = partial(benchmark_app, graph, precision, seconds)
                 contenders.append(Contender(f"benchmark_app, {precision}", run))
+        contenders += peers(stack, bases, body, seconds)
         run = partial(eager, bases[-1] / "model", seconds)
         contenders.append(Contender("PyTorch eager fp32 alone", run))
         for number in range(rounds):
@@ -261,6 +308,25 @@ def compare(layers: int, precisions: list[str], rounds: int, seconds: float) -> 
                 each.found.append(each.run())
                 print(f"round {number}: {each.name} {each.found[-1]:.2f}", file=sys.stderr)
     yield from table(layers, contenders)
+
+
+def peers(stack: ExitStack, bases: list[Path], body: bytes, seconds: float) -> Iterator[Contender]:
+    """Yield the other servers: of the first precision's model, and of the one not exported."""
+    if not PEERS.exists():
+        print("No other servers: `make setup-bench` installs them", file=sys.stderr)
+        return
+    for kind, name, base in (
+        ("litserve-torch", "LitServe, PyTorch fp32", bases[-1]),
+        ("litserve-openvino", "LitServe, OpenVINO, the first precision", bases[0]),
+        ("onnxruntime", "ONNX Runtime fp32, our HTTP server", bases[-1]),
+    ):
+        port, is_litserve = free_port(), kind.startswith("litserve")
+        command = [str(PEERS), "-m", "benchmarks.peers", kind, str(base / "model"), str(port)]
+        question = LITSERVE if is_litserve else OURS
+        server = stack.enter_context(started(command, port, body, {}, question))
+        note = f"first answer {server.first_answer_s:.1f} s"
+        run = partial(over_http, server.port, seconds, litserve=is_litserve)
+        yield Contender(name, run, note)
 
 
 def table(layers: int, contenders: list[Contender]) -> Iterator[str]:
@@ -293,9 +359,10 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[152, 18])
     parser.add_argument("--precisions", nargs="+", default=[INT8, BF16, FP32])
     parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--litserve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.client:
-        client(given.client, given.seconds)
+        client(given.client, given.seconds, LITSERVE if given.litserve else OURS)
         return
     load = os.getloadavg()[0]
     lines = [

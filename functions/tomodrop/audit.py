@@ -144,6 +144,12 @@ def _without_hash(tables: sqlite3.Connection) -> int:
     return int(count)
 
 
+def count_rejected(app: App) -> int:
+    """How many labelled uploads could not be taken in."""
+    bucket = app.settings.predictions_bucket
+    return sum(1 for _ in objects.listing(app.s3, bucket, keys.REJECTED_LABELLED))
+
+
 def publish_audit(app: App, tables: sqlite3.Connection, audit: Mapping[str, Any]) -> None:
     """Put the audit, its page, and the names of all that was left out where people look."""
     bucket = app.settings.predictions_bucket

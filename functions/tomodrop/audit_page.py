@@ -11,10 +11,11 @@ _REASONS = {
 }
 _STATES = {
     "deleted": "the upload is gone from the bucket",
-    "replaced": "the upload was replaced, and its new version is not taken in (see rejected/)",
+    "replaced": "the upload was replaced, and its new version is not taken in",
     "made_again": "made for another normaliser, shape or window; the sweep sends it again",
     "other_class": "the class is not among ClassNames",
     "no_lung": "a slice of a volume that shows no lung",
+    "rejected": "the upload was rejected: rejected-labelled/ says why",
 }
 _FACTS = {
     "size": "size of the source in pixels",

@@ -14,7 +14,8 @@ of quality 30 differ by 6 bits at most, at half the size by 16, brighter by 15 %
 on each side by 34 in the median, so that 11 % of those are found. No pair of the 750,822 across
 the classes is within 36 bits. Of the 105 pairs within 24 bits, 16 passes of 32 find all, 3 passes
 (half a million slices) 98, and 2 passes of 4 (ten million) 76. Turned and mirrored copies are not
-looked for: comparing them too added no pair there.
+looked for: comparing them too added no pair there. In sets of a million slices and more, slices of
+different patients may come as near by chance; what is left out is named for that reason too.
 """
 
 import sqlite3

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tomodrop.summaries import SCALES, Summary
 
-_WIDTH, _HEIGHT = 500, 110
+_WIDTH, _HEIGHT, _STEPS = 500, 110, 32
 _TITLES = {
     "mean": "Mean grey of a slice (0 to 255)",
     "spread": "Standard deviation of its greys (0 to 127.5)",
@@ -61,7 +61,7 @@ def _answer(report: Mapping[str, Any]) -> str:
 def _chart(name: str, report: Mapping[str, Any], learnt: Summary, came_in: Summary) -> str:
     found = report["differences"].get(name)
     said = f": PSI {found['psi']:.2f}, {found['verdict']}" if found else ""
-    shares = [_shares(one.pixels[name]) for one in (learnt, came_in)]
+    shares = [_shares(_coarse(one.pixels[name])) for one in (learnt, came_in)]
     top = max(max(both) for both in shares) or 1.0
     area, line = (_steps(one, top) for one in shares)
     return (
@@ -70,6 +70,12 @@ def _chart(name: str, report: Mapping[str, Any], learnt: Summary, came_in: Summa
         f'<polygon class="learnt" points="0,{_HEIGHT} {area} {_WIDTH},{_HEIGHT}"/>'
         f'<polyline class="came" points="{line}"/></svg>'
     )
+
+
+def _coarse(counts: Sequence[int]) -> list[int]:
+    """Neighbours together, so that a few hundred slices show a shape."""
+    width = -(-len(counts) // _STEPS)
+    return [sum(counts[start : start + width]) for start in range(0, len(counts), width)]
 
 
 def _steps(shares: Sequence[float], top: float) -> str:

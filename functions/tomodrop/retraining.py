@@ -135,6 +135,7 @@ def _start(app: App, tables: sqlite3.Connection, job: str, prepared: Prepared) -
     settings = app.settings
     shortcuts = measure(prepared.made.facts, settings.class_names)
     report = audit.report(tables, settings, job, prepared.tally, prepared.search, shortcuts)
+    report["unusable"]["rejected"] = {"uploads": audit.count_rejected(app), "slices": 0}
     report["repeats"] = dict(zip(settings.class_names, prepared.repeats, strict=True))
     is_refused = bool(report["warnings"]) and settings.shortcut_action == "refuse"
     report["decision"] = "refused" if is_refused else "training"

@@ -44,6 +44,8 @@ def jobs(app: App) -> list[str]:
 def test_what_is_in_the_set_is_told(stack: App) -> None:
     label_enough(stack)
     label(stack, "influenza/p1/a")
+    for key in ("rejected-labelled/covid/p1/bad.png.json", "rejected/other.png.json"):
+        objects.write(stack.s3, stack.settings.predictions_bucket, key, b"{}", "application/json")
     retrain(stack, TIME)
     found = audit(stack)
     codes = {name: group_code(name, "tomodrop") for name in ("p1", "p2", "p3")}
@@ -85,12 +87,14 @@ def test_what_is_in_the_set_is_told(stack: App) -> None:
         "unusable": {
             "no_lung": {"uploads": 0, "slices": 0},
             "other_class": {"uploads": 1, "slices": 1},
+            "rejected": {"uploads": 1, "slices": 0},
         },
         "warnings": [],
         "repeats": {"non_covid": 1.0, "covid": 1.0},
         "notice": NOTICE,
     }
     assert read(stack, "left_out.jsonl") == ""
+    assert "rejected-labelled/ says why" in read(stack, "audit.html")
 
 
 def held_out_group(app: App) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +37,8 @@ from tomodrop.drift import (
     joined,
     psi,
 )
-from tomodrop.drift_watch import DAYS, Day, judge, sum_up, watch_drift
+from tomodrop.drift_page import page
+from tomodrop.drift_watch import DAYS, Day, judge, report_of, sum_up, watch_drift
 from tomodrop.events import JobEnded
 from tomodrop.keys import JobName
 from tomodrop.pixels import Pixels
@@ -178,6 +180,13 @@ def test_chance_does_on_average_what_is_subtracted() -> None:
     expected = difference([1] * 10, [1] * 10, 2000, 200).chance
     assert expected == pytest.approx(9 * (1 / 2000 + 1 / 200))
     assert sum(raw) / len(raw) == pytest.approx(expected, rel=0.1)
+
+
+def test_chance_is_subtracted_and_less_than_it_is_nothing() -> None:
+    found = difference([100, 100], [160, 40], 200, 200)
+    assert found.chance == pytest.approx(0.01)
+    assert found.psi == pytest.approx(psi([100, 100], [160, 40]) - 0.01)
+    assert difference([100, 100], [101, 99], 200, 200).psi == 0
 
 
 def test_darker_images_are_found_and_the_number_is_named() -> None:
@@ -413,3 +422,16 @@ def test_a_day_s_file_of_another_version_is_made_anew(stack: App) -> None:
     objects.write(stack.s3, bucket, "reports/drift/2026-11-24.json", b'{"jobs": 1}', "text/plain")
     watch_drift(stack, NOW)
     assert stored(stack, "drift/2026-11-24.json")["summary"]["uploads"] == 5
+
+
+def test_the_page_shows_both_sides_and_repeats_no_name_as_it_is() -> None:
+    learnt = LEARNT.model_copy(deep=True)
+    learnt.count_upload("<script>")
+    drift, came_in = judge("m", learnt, days(200))
+    text = page(report_of(drift), learnt, came_in, days(200))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    points = [point for drawn in re.findall(r'points="([^"]*)"', text) for point in drawn.split()]
+    corners = [tuple(map(float, point.split(","))) for point in points]
+    assert len(corners) > 3 * 2 * 2 * 20
+    assert all(0 <= x <= 500 and 0 <= y <= 110 for x, y in corners)

@@ -46,6 +46,7 @@ from tests.functions.test_the_way import answer, jobs, later, transform_ended
 from tests.template.deployed import ACCOUNT, Deployed, deploy
 from tests.template.policies import Grant, Role, as_list, role
 from tomodrop import objects
+from tomodrop.auditing import go_on_with_audit, take_receipt
 from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.dispatching import dispatch
@@ -227,6 +228,13 @@ def a_part_that_has_expired(app: App, acting: Acting) -> None:
         dispatch(app, later())
 
 
+def a_job_that_has_no_room_yet(app: App, acting: Acting) -> None:
+    go_live(app)
+    take_in(acting, upload(app, "incoming/a.png", png()))
+    with refusing(app.sagemaker, "CreateTransformJob", "ResourceLimitExceeded"), acting("dispatch"):
+        dispatch(app, later())
+
+
 def two_trainings(app: App, acting: Acting) -> None:
     label_enough(app)
     for day in (22, 29):
@@ -306,6 +314,20 @@ def a_sweep_that_goes_on_next_time(app: App, acting: Acting) -> None:
             sweep(app, datetime.now(UTC), partial(float, seconds_left))
 
 
+def a_receipt_that_breaks_off_and_goes_on(app: App, acting: Acting) -> None:
+    go_live(app)
+    predict(app, acting, "incoming/a.png")
+    take_in(acting, upload(app, "incoming/b.png", b"no picture"))
+    take_in(acting, upload(app, "labelled/b.png", b"no picture"))
+    now = datetime.now(UTC)
+    with pytest.MonkeyPatch.context() as patch, acting("sweep"):
+        take_receipt(app, now, partial(float, 0.0))
+        patch.setattr(objects, "TransferConfig", partial(TransferConfig, multipart_threshold=1))
+        with refusing_parts_of(app, "reports/audit"), suppress(ClientError):
+            take_receipt(app, now, partial(float, 900.0))
+        go_on_with_audit(app, now, partial(float, 900.0))
+
+
 def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
     old, _ = (upload(app, "labelled/a.png", b"no picture", number) for number in ("0010", "0060"))
     take_in(acting, old)
@@ -327,11 +349,13 @@ WAYS: tuple[Way, ...] = (
     two_rejections_of_one_key,
     a_job_that_was_made_and_not_noted,
     a_part_that_has_expired,
+    a_job_that_has_no_room_yet,
     two_trainings,
     a_large_training_that_breaks_off,
     what_nobody_heard_of,
     a_sweep_that_goes_on_next_time,
     a_sweep_past_an_old_rejection,
+    a_receipt_that_breaks_off_and_goes_on,
     predictions_that_are_compared_with_the_training,
 )
 # They end in collect and promote, or in the sweep, which does the same for events that were lost.

@@ -249,8 +249,8 @@ def test_a_training_that_failed_is_tried_again(stack: App, status: str) -> None:
 
 def test_a_training_that_was_started_by_hand_is_not_the_last_one(stack: App) -> None:
     label_enough(stack)
+    create(stack, "tomodrop-train-by-hand")  # moto lists in the order of making
     retrain(stack, TIME)
-    create(stack, "tomodrop-train-by-hand")
     assert retrain(stack, TIME.replace(day=29)) is None
 
 

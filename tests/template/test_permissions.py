@@ -203,13 +203,17 @@ def test_retraining_lists_labelled_uploads_and_no_others(roles: dict[str, Role])
     assert roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="labelled/")
     assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="incoming/")
     assert not roles["retrain"].allows("s3:ListBucket", UPLOADS, s3_prefix="")
+    assert roles["retrain"].allows("s3:ListBucket", PREDICTIONS, s3_prefix="rejected-labelled/")
+    assert not roles["retrain"].allows("s3:ListBucket", PREDICTIONS, s3_prefix="predictions/")
 
 
-@pytest.mark.parametrize("step", ["collect"])
-def test_listing_is_held_to_the_steps_own_folder(roles: dict[str, Role], step: str) -> None:
-    assert roles[step].allows("s3:ListBucket", WORK, s3_prefix=f"batches/{BATCH}/")
-    assert not roles[step].allows("s3:ListBucket", WORK, s3_prefix="")
-    assert not roles[step].allows("s3:ListBucket", WORK, s3_prefix="training/")
+def test_listing_is_held_to_a_folder_where_nothing_absent_is_looked_for(
+    roles: dict[str, Role],
+) -> None:
+    allows = roles["retrain"].allows
+    assert allows("s3:ListBucket", UPLOADS, s3_prefix="labelled/")
+    assert not allows("s3:ListBucket", UPLOADS, s3_prefix="incoming/")
+    assert not allows("s3:ListBucket", UPLOADS, s3_prefix="")
 
 
 def test_the_schedules_call_their_functions_only(roles: dict[str, Role]) -> None:
@@ -246,6 +250,16 @@ def test_a_statement_names_its_resources_where_aws_lets_it(stack: Deployed) -> N
         for action in as_list(statement["Action"])
     }
     assert wide == set(WITHOUT_RESOURCE)
+
+
+def test_objects_are_granted_by_folder_and_never_by_the_bucket(stack: Deployed) -> None:
+    whole = [
+        (name, resource)
+        for name, statement in statements(stack).items()
+        for resource in as_list(statement["Resource"])
+        if resource in {f"{bucket}/*" for bucket in (UPLOADS, WORK, PREDICTIONS)}
+    ]
+    assert whole == []
 
 
 def test_no_statement_has_a_wild_action(stack: Deployed) -> None:

@@ -89,7 +89,7 @@ def test_who_asked_a_bucket_for_what_is_logged(stack: Deployed, bucket: str) -> 
     [
         (
             "WorkBucket",
-            ["batches/*", "dataset/*", "training/*/output/*"],
+            ["batches/*", "dataset/*", "evaluations/*", "training/tomodrop-train-*"],
             {"Intake", "Dispatch", "Collect", "Retrain", "Promote", "Sweep", "SageMaker"},
         ),
         (
