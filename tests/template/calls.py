@@ -42,9 +42,11 @@ ACTIONS: dict[str, frozenset[str]] = {
     "create_transform_job": frozenset({"sagemaker:CreateTransformJob"}),
     "describe_transform_job": frozenset({"sagemaker:DescribeTransformJob"}),
     "stop_transform_job": frozenset({"sagemaker:StopTransformJob"}),
+    "list_transform_jobs": frozenset({"sagemaker:ListTransformJobs"}),
+    "publish": frozenset({"sns:Publish"}),
 }
 # How a call to a client is told from any other: by what the client is kept in.
-CLIENTS = frozenset({"s3", "sagemaker", "sqs", "ssm", "table", "_table"})
+CLIENTS = frozenset({"s3", "sagemaker", "sns", "sqs", "ssm", "table", "_table"})
 
 
 def actions_of(step: str) -> frozenset[str]:

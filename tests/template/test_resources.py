@@ -217,7 +217,8 @@ def test_messages_that_fail_are_set_aside(stack: Deployed) -> None:
 @pytest.mark.parametrize(
     ("rule", "function", "kind", "prefix"),
     [
-        ("CollectFunctionTransformJobEnded", "collect", "Transform", "tomodrop-"),
+        ("CollectFunctionTransformJobEnded", "collect", "Transform", "tomodrop-2"),
+        ("PromoteFunctionEvaluationJobEnded", "promote", "Transform", "tomodrop-eval-"),
         ("PromoteFunctionTrainingJobEnded", "promote", "Training", "tomodrop-train-"),
     ],
 )
