@@ -5,7 +5,6 @@ attempt, so whoever comes next asks SageMaker for them and goes on from there. T
 event repeatable, and a crash costs nothing.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -75,11 +74,8 @@ def score(
     first: EvaluationName,
     held_out: HeldOut,
     contender: Contender,
-    prepare: Callable[[], None],
 ) -> Scores | None:
     """A contender's answers; None while a job is to give them. Makes the next job, if one is due.
-
-    `prepare` is called before the first job is made.
 
     Raises
     ------
@@ -94,8 +90,6 @@ def score(
         described = describe_job(app, job)
         open_ids = [one for one in held_out.slice_ids if one not in answers]
         if described is None:
-            if attempt == 1:
-                prepare()
             _start(app, job, contender.model_name, open_ids)
             return None
         if described["TransformJobStatus"] not in TERMINAL_STATUSES:

@@ -7,7 +7,6 @@ what is there, and only the last one decides.
 
 import json
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -15,7 +14,15 @@ from aws_lambda_powertools import Logger
 from tomodrop import keys, objects, succession
 from tomodrop.clients import App
 from tomodrop.errors import EvaluationError, EventError, OvertakenError
-from tomodrop.evaluating import CHALLENGER, CHAMPION, Contender, Scores, first_job, score
+from tomodrop.evaluating import (
+    CHALLENGER,
+    CHAMPION,
+    Contender,
+    Scores,
+    describe_job,
+    first_job,
+    score,
+)
 from tomodrop.events import TERMINAL_STATUSES
 from tomodrop.figures import copy_figures
 from tomodrop.gate import PROMOTED, REFUSED, judge, made_for, made_for_live, refuse_unseen
@@ -43,7 +50,7 @@ def promote(app: App, job: str) -> dict[str, Any] | None:
         The job was not made by `retrain` of this stack.
     """
     for _ in range(_MAX_RACES):
-        standing = succession.settled(app)
+        standing = succession.settle_last_decision(app)
         # Read before the decision is looked for: with it comes a new live model.
         live = read_live_model(app)
         if objects.is_there(app.s3, app.settings.predictions_bucket, keys.decision(job)):
@@ -172,9 +179,10 @@ class _Case:
         waiting = False
         for contender in self._contenders():
             first = first_job(self._app, self._job, held_out, contender)
-            prepare = partial(self._prepare, contender.role)
+            if describe_job(self._app, first) is None:
+                self._prepare(contender.role)
             try:
-                scores = score(self._app, first, held_out, contender, prepare)
+                scores = score(self._app, first, held_out, contender)
             except EvaluationError as fault:
                 faults.append(fault)
                 continue
@@ -188,6 +196,7 @@ class _Case:
         return found
 
     def _prepare(self, role: str) -> None:
+        """Let SageMaker know the model, before the first job that scores it."""
         if role == CHAMPION:
             assert self._live, "it is scored"
             ensure_model(self._app, self._live.model_name, self._live.training_job)

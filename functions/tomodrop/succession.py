@@ -66,7 +66,7 @@ class Standing:
         return Entry(generation=generation, key=key, decision=decision, live=live)
 
 
-def settled(app: App) -> Standing:
+def settle_last_decision(app: App) -> Standing:
     """The last decision, after everything that it asks for has been done."""
     standing = _read(app)
     while not _carried_out(app, standing):
@@ -81,7 +81,7 @@ def commit(app: App, before: Standing, entry: Entry) -> bool:
         won = objects.write_over(app.s3, work, LAST_DECISION, body, "application/json", before.etag)
     else:
         won = objects.write_once(app.s3, work, LAST_DECISION, body, "application/json")
-    after = settled(app)
+    after = settle_last_decision(app)
     # A put whose answer was lost is sent again, and refused for what it wrote itself.
     return won or after.entry == entry
 
@@ -109,7 +109,7 @@ def _carried_out(app: App, standing: Standing) -> bool:
         if _read(app).etag != standing.etag:
             return False
     if not published:
-        _publish(app, entry)
+        _tell_people(app, entry)
     return True
 
 
@@ -128,8 +128,8 @@ def _to_write(app: App, entry: Entry, *, published: bool) -> LiveModel | None:
     return entry.live if late else None
 
 
-def _publish(app: App, entry: Entry) -> None:
-    """Tell of a decision. Its own object comes last: it says that all has been done."""
+def _tell_people(app: App, entry: Entry) -> None:
+    """Publish a decision. Its own object comes last: it says that all has been done."""
     bucket, folder = app.settings.predictions_bucket, entry.key.rpartition("/")[0]
     evaluation = entry.decision.get("evaluation")
     if evaluation:

@@ -27,7 +27,7 @@ from tomodrop.faults import Faults
 from tomodrop.objects import error_code
 from tomodrop.overdue import send_again
 from tomodrop.promotion import promote
-from tomodrop.succession import settled
+from tomodrop.succession import settle_last_decision
 from tomodrop.training_jobs import training_jobs_of
 
 logger = Logger(child=True)
@@ -162,7 +162,7 @@ def _stop(app: App, part: Part) -> bool:
 
 def _see_to_trainings(app: App, faults: Faults) -> int:
     """Go on with the newest ended trainings that are not decided on, in case an event was lost."""
-    settled(app)
+    settle_last_decision(app)
     newest = training_jobs_of(app, SortBy="CreationTime", SortOrder="Descending")
     decided = 0
     for job in islice(newest, _TRAININGS_LOOKED_AT):

@@ -19,7 +19,7 @@ from tests.functions.interference import (
 from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.live_model import LiveModel, read_live_model, read_model_record, write_live_model
-from tomodrop.succession import LAST_DECISION, commit, settled
+from tomodrop.succession import LAST_DECISION, commit, settle_last_decision
 
 
 def model(name: str) -> LiveModel:
@@ -31,7 +31,7 @@ def decision(name: str, **more: Any) -> dict[str, Any]:
 
 
 def make_live(stack: App, name: str, **more: Any) -> bool:
-    before = settled(stack)
+    before = settle_last_decision(stack)
     entry = before.following(f"models/{name}/decision.json", decision(name, **more), model(name))
     return commit(stack, before, entry)
 
@@ -51,7 +51,7 @@ def put_by_hand(stack: App, value: str) -> None:
 
 
 def test_in_the_beginning_there_is_nothing(stack: App) -> None:
-    assert settled(stack).entry is None
+    assert settle_last_decision(stack).entry is None
     assert published(stack) == []
 
 
@@ -66,7 +66,7 @@ def test_a_decision_is_carried_out_and_published(stack: App) -> None:
 
 def test_a_decision_that_makes_nothing_live_leaves_the_live_model(stack: App) -> None:
     make_live(stack, "a")
-    before = settled(stack)
+    before = settle_last_decision(stack)
     entry = before.following("models/b/decision.json", decision("b"), None)
     assert (entry.generation, entry.makes_live) == (2, None)
     assert commit(stack, before, entry)
@@ -77,7 +77,7 @@ def test_a_decision_that_makes_nothing_live_leaves_the_live_model(stack: App) ->
 
 def test_of_two_decisions_after_the_same_one_the_first_stands(stack: App) -> None:
     for first, second in (("a", "b"), ("c", "d")):
-        before = settled(stack)
+        before = settle_last_decision(stack)
         entries = [
             before.following(f"models/{name}/decision.json", decision(name), model(name))
             for name in (first, second)
@@ -94,7 +94,7 @@ def test_who_comes_next_carries_out_what_is_left(stack: App) -> None:
     for number in range(30):
         name = f"n{number}"
         died = dies_before(number, stack, partial(make_live, stack, name))
-        standing = settled(stack)
+        standing = settle_last_decision(stack)
         assert standing.entry
         generation = standing.entry.generation
         assert live(stack) == (standing.entry.decision["training_job"], generation)
@@ -106,7 +106,7 @@ def test_who_comes_next_carries_out_what_is_left(stack: App) -> None:
 
 def test_a_put_whose_answer_is_lost_is_a_decision_all_the_same(stack: App) -> None:
     make_live(stack, "a")
-    before = settled(stack)
+    before = settle_last_decision(stack)
     entry = before.following("models/b/decision.json", decision("b"), model("b"))
     with losing_reply(stack.s3, "PutObject"), pytest.raises(Crash):
         commit(stack, before, entry)
@@ -121,7 +121,7 @@ def test_a_writer_that_was_held_up_does_not_leave_its_model_live(stack: App) -> 
         intruder = partial(make_live, stack, f"later{number}")
         with before_call(number, intruder, *clients_of(stack)):
             make_live(stack, f"slow{number}")
-        standing = settled(stack)
+        standing = settle_last_decision(stack)
         assert standing.entry
         assert standing.entry.live
         assert live(stack) == (standing.entry.live.model_name, standing.entry.live.generation)
@@ -134,7 +134,7 @@ def test_a_writer_that_died_right_after_writing_late_is_put_right(stack: App) ->
     make_live(stack, "b")
     write_live_model(stack, late)
     assert live(stack) == ("a", 1)
-    settled(stack)
+    settle_last_decision(stack)
     assert live(stack) == ("b", 2)
 
 
@@ -142,7 +142,7 @@ def test_a_writer_that_died_right_after_writing_late_is_put_right(stack: App) ->
 def test_what_people_put_there_by_hand_stays(stack: App, value: str) -> None:
     make_live(stack, "a")
     put_by_hand(stack, value)
-    settled(stack)
+    settle_last_decision(stack)
     found = stack.ssm.get_parameter(Name=ENVIRONMENT["LIVE_MODEL_PARAMETER"])
     assert found["Parameter"]["Value"] == value
 
@@ -152,13 +152,13 @@ def test_the_record_beside_the_training_can_be_put_there_by_hand(stack: App) -> 
     make_live(stack, "a")
     make_live(stack, "b")
     put_by_hand(stack, read_model_record(stack, "a").model_dump_json())
-    settled(stack)
+    settle_last_decision(stack)
     assert live(stack) == ("a", 0)
 
 
 def test_an_upgraded_stack_goes_on_with_its_live_model(stack: App) -> None:
     write_live_model(stack, MODEL)
-    settled(stack)
+    settle_last_decision(stack)
     assert live(stack) == (MODEL.model_name, 0)
     make_live(stack, "b")
     assert live(stack) == ("b", 1)
@@ -179,7 +179,7 @@ def test_a_notice_that_cannot_be_sent_is_sent_by_the_next(stack: App) -> None:
     with refusing(stack.sns, "Publish", "Throttling"), pytest.raises(ClientError):
         make_live(stack, "a")
     assert published(stack) == []
-    settled(stack)
+    settle_last_decision(stack)
     assert published(stack) == ["models/a/decision.json"]
     assert len(notices()) == 1
 

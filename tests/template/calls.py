@@ -70,7 +70,7 @@ def _reachable(step: str) -> list[ast.FunctionDef]:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Name):
                 waiting += functions.get(inner.id, [])
-            elif isinstance(inner, ast.Attribute):
+            elif isinstance(inner, ast.Attribute) and not _is_client(inner.value):
                 waiting += functions.get(inner.attr, [])
                 waiting += filter(_is_property, methods.get(inner.attr, []))
             elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
@@ -110,9 +110,7 @@ def _client_methods(node: ast.FunctionDef) -> Iterator[str]:
     for call in ast.walk(node):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
-        holder = call.func.value
-        kept_in = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
-        if kept_in not in CLIENTS:
+        if not _is_client(call.func.value):
             continue
         if call.func.attr == "get_paginator":
             [operation] = call.args
@@ -120,3 +118,8 @@ def _client_methods(node: ast.FunctionDef) -> Iterator[str]:
             yield str(operation.value)
         else:
             yield call.func.attr
+
+
+def _is_client(holder: ast.expr) -> bool:
+    kept_in = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
+    return kept_in in CLIENTS

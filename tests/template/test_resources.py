@@ -65,7 +65,11 @@ def test_only_batches_and_access_logs_expire(stack: Deployed) -> None:
         for rule in stack.properties(bucket)["LifecycleConfiguration"]["Rules"]
         if "ExpirationInDays" in rule
     ]
-    assert expiring == [("WorkBucket", "batches/", "14"), ("AccessLogsBucket", None, "30")]
+    assert expiring == [
+        ("WorkBucket", "batches/", "14"),
+        ("WorkBucket", "evaluations/", "14"),
+        ("AccessLogsBucket", None, "30"),
+    ]
 
 
 @pytest.mark.parametrize("bucket", DATA_BUCKETS)
