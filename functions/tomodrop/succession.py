@@ -10,6 +10,7 @@ decision that has been replaced has also been carried out, and nothing is decide
 import json
 from dataclasses import dataclass
 from typing import Any, Self
+from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError
@@ -29,6 +30,7 @@ class Entry(BaseModel):
     """One decision: where it is published, and the model that it found or made live.
 
     `live` has the generation of the decision that made it live; None before the first promotion.
+    `writer` tells decisions apart that two calls made alike.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +39,7 @@ class Entry(BaseModel):
     key: str
     decision: dict[str, Any]
     live: LiveModel | None
+    writer: str
 
     @property
     def makes_live(self) -> LiveModel | None:
@@ -63,7 +66,8 @@ class Standing:
         live = self.entry.live if self.entry else None
         if model:
             live = model.model_copy(update={"generation": generation})
-        return Entry(generation=generation, key=key, decision=decision, live=live)
+        writer = uuid4().hex
+        return Entry(generation=generation, key=key, decision=decision, live=live, writer=writer)
 
 
 def settle_last_decision(app: App) -> Standing:
