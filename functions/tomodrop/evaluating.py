@@ -69,7 +69,7 @@ def describe_job(app: App, job: EvaluationName) -> dict[str, Any] | None:
         raise
 
 
-def score(
+def score_model(
     app: App,
     first: EvaluationName,
     held_out: HeldOut,
@@ -90,7 +90,7 @@ def score(
         described = describe_job(app, job)
         open_ids = [one for one in held_out.slice_ids if one not in answers]
         if described is None:
-            _start(app, job, contender.model_name, open_ids)
+            _make_job(app, job, contender.model_name, open_ids)
             return None
         if described["TransformJobStatus"] not in TERMINAL_STATUSES:
             return None
@@ -114,7 +114,7 @@ def _answers(
         return read_answers(app, pool, find_outputs(app, job), classes, wanted)
 
 
-def _start(app: App, job: EvaluationName, model_name: str, slice_ids: list[str]) -> None:
+def _make_job(app: App, job: EvaluationName, model_name: str, slice_ids: list[str]) -> None:
     settings = app.settings
     body = transform_manifest(settings.work_bucket, keys.DATASET_SLICES, slice_ids)
     objects.write(app.s3, settings.work_bucket, keys.job_manifest(job), body, "application/json")

@@ -21,7 +21,7 @@ from tomodrop.evaluating import (
     Scores,
     describe_job,
     first_job,
-    score,
+    score_model,
 )
 from tomodrop.events import TERMINAL_STATUSES
 from tomodrop.figures import copy_figures
@@ -182,7 +182,7 @@ class _Case:
             if describe_job(self._app, first) is None:
                 self._prepare(contender.role)
             try:
-                scores = score(self._app, first, held_out, contender)
+                scores = score_model(self._app, first, held_out, contender)
             except EvaluationError as fault:
                 faults.append(fault)
                 continue

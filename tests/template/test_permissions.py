@@ -19,7 +19,7 @@ BATCH = "20261124T153900Z"
 JOB = f"tomodrop-{BATCH}-0001-1"
 TRAINING = "tomodrop-train-20261122T030000Z"
 EVALUATION = "tomodrop-eval-20261122t030000z-challenger-0a1b2c-1"
-NOTICES = f"arn:aws:sns:us-east-1:{ACCOUNT}:Notices"
+NOTICES = deploy().environment()["NOTICES_TOPIC_ARN"]
 LIVE_MODEL = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/tomodrop/live-model"
 OURS = {"iam_PassedToService": "sagemaker.amazonaws.com"}
 
