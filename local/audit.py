@@ -125,7 +125,7 @@ def _app(s3: Any, environment: Mapping[str, str]) -> App:
         overdue_minutes=float(environment["OVERDUE_MINUTES"]),
     )
     unused: Any = None  # an audit asks S3 alone
-    return App(settings, s3, sagemaker=unused, ssm=unused, sqs=unused, table=unused)
+    return App(settings, s3, sagemaker=unused, ssm=unused, sqs=unused, sns=unused, table=unused)
 
 
 def _ask(environment: Mapping[str, str], state: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from local.drop import DropFolder
 from local.logs import Logs
 from local.patience import Patience
 from local.plan import Version
-from local.progress import Screen, Status, training_status
+from local.progress import Screen, Status, decision_status, training_status
 from tomodrop import keys
 from tomodrop.live_model import NONE, LiveModel
 
@@ -116,12 +116,17 @@ class Learning:
             decision = self._decision(job)
             if decision:
                 return self._problem_of(job, decision)
-            shown = next((j for j in self._cloud.activity().jobs if j.name == job), None)
-            detail = shown.detail if shown else "deciding on the model"
-            self._screen.show(training_status(detail, shown.done if shown else 0))
-            if patience.is_over(detail):
+            jobs = self._cloud.activity().jobs
+            training = next((j for j in jobs if j.name == job), None)
+            status = (
+                training_status(training.detail, training.done)
+                if training
+                else decision_status(jobs)
+            )
+            self._screen.show(status)
+            if patience.is_over(status):
                 log = self._logs.of_job(job)
-                return f"training job {job} makes no progress ({detail}); log: {log}"
+                return f"training job {job} makes no progress ({status.text}); log: {log}"
             self._stop.wait(POLL_SECONDS)
         return None
 

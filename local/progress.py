@@ -65,12 +65,26 @@ def training_status(detail: str, finished: int = 0) -> Status:
     return Status(step, done=max(epoch - 1 + share, finished), total=epochs, counted=False)
 
 
+def is_evaluation(job: JobProgress) -> bool:
+    """Whether a job scores a model on held-out slices, which answers no upload."""
+    return job.kind == "transform" and "-eval-" in job.name
+
+
+def decision_status(jobs: Sequence[JobProgress]) -> Status:
+    """What happens between a training's end and the decision on its model."""
+    evaluations = [job for job in jobs if is_evaluation(job)]
+    if not evaluations:
+        return Status("deciding on the model", counted=False)
+    done, total = (sum(job.done for job in evaluations), sum(job.total or 0 for job in evaluations))
+    return Status("evaluating the model: held-out slice", done, total)
+
+
 def work_status(
     jobs: Sequence[JobProgress], *, queued: int, answered: int, total: int, collecting: bool = False
 ) -> Status:
     """What happens to `total` uploads of which `answered` have their JSON."""
     running = [job for job in jobs if job.status in ("InProgress", "Stopping")]
-    classified = [job for job in running if job.kind == "transform"]
+    classified = [job for job in running if job.kind == "transform" and not is_evaluation(job)]
     if queued and not classified:
         return Status("taking in", max(total - queued, answered), total)
     if classified and answered < total:
@@ -81,9 +95,10 @@ def work_status(
     training = next((job for job in running if job.kind == "training"), None)
     if training:
         return training_status(training.detail, training.done)
+    rest = Status("all answered", answered, total)
     if answered < total:
-        return Status("waiting for the batch's next step", answered, total, counted=False)
-    return Status("all answered", answered, total)
+        rest = Status("waiting for the batch's next step", answered, total, counted=False)
+    return decision_status(running) if any(map(is_evaluation, running)) else rest
 
 
 def gone_on(job: JobProgress) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tomodrop import keys, objects
 from tomodrop.clients import App
 from tomodrop.errors import AnswerError
-from tomodrop.keys import JobName
+from tomodrop.keys import EvaluationName, JobName
 
 # A softmax of 32-bit floats sums to 1 within this much.
 _SUM_TOLERANCE = 1e-2
@@ -135,7 +135,7 @@ def _is_probability(value: object) -> bool:
     )
 
 
-def find_outputs(app: App, job: JobName) -> dict[str, str]:
+def find_outputs(app: App, job: JobName | EvaluationName) -> dict[str, str]:
     """Key of the output of every slice that the job wrote one for, by slice id."""
     found = objects.keys_under(app.s3, app.settings.work_bucket, keys.job_outputs(job))
     return {keys.slice_of_output(key): key for key in found}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb.service_resource import Table
     from types_boto3_s3 import S3Client
     from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sns import SNSClient
     from types_boto3_sqs import SQSClient
     from types_boto3_ssm import SSMClient
 
@@ -33,6 +34,7 @@ class App:
     sagemaker: "SageMakerClient"
     ssm: "SSMClient"
     sqs: "SQSClient"
+    sns: "SNSClient"
     table: "Table"
 
 
@@ -50,6 +52,7 @@ def connect(settings: Settings) -> App:
         sagemaker=session.client("sagemaker", config=config),
         ssm=session.client("ssm", config=config),
         sqs=session.client("sqs", config=config),
+        sns=session.client("sns", config=config),
         table=session.resource("dynamodb", config=config).Table(settings.batch_table),
     )
 

@@ -76,13 +76,12 @@ class Comparison:
 def answer_by_time(row: Row) -> bool | None:
     """Whether a row's upload has a result of its current version, as far as listings tell.
 
-    None: they do not. A result that was put in the same second may be of an earlier version, and
-    so may one that was put later, where there was an earlier version: it may have been under way.
+    None: they do not. Where there was an earlier version, a result that was put later may be of
+    that one: it may have been under way.
     """
     newest = max((result.modified for result in row.results if result), default=None)
     if row.upload is None or row.upload.current is None or newest is None:
         return False
-    put = row.upload.current.modified
-    if newest < put:
+    if newest < row.upload.current.modified:
         return False
-    return None if newest == put or row.upload.earlier else True
+    return None if row.upload.earlier else True

@@ -144,7 +144,7 @@ def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> Cho
         return None
     scored = Scored.before(app, part, model.model_name).outputs
     slice_ids = [line.slice_id for line in read_lines(lines) if line.slice_id not in scored]
-    manifest = transform_manifest(work, part.batch, slice_ids)
+    manifest = transform_manifest(work, keys.batch_slices(part.batch), slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
     choice = _choose(app.settings, len(slice_ids))
     request = transform_request(app.settings, job, model.model_name, choice)

@@ -9,7 +9,10 @@ TomodropError
 ├── SandboxError       the process that decodes uploads does not start: says nothing of an upload
 ├── OutOfTimeError     an invocation has no time left for another upload: it goes round again
 ├── WindowClosedError  a window was dispatched before this invocation finished: take the next one
-└── TrainingDataError  the labelled set cannot be trained on yet
+├── TrainingDataError  the labelled set cannot be trained on yet
+├── EvaluationError    a model cannot be scored on the held-out slices
+├── OvertakenError     other decisions on models kept coming first: it is tried again
+└── RollbackError      the model that is asked for cannot be made live again
 
 Anything else propagates, so that the platform's retries and dead-letter queues do their work.
 """
@@ -63,3 +66,15 @@ class WindowClosedError(TomodropError):
 
 class TrainingDataError(TomodropError):
     """The labelled set lacks a class, a group or any slice of the current normaliser."""
+
+
+class EvaluationError(TomodropError):
+    """Held-out slices that are missing or damaged, or a model that does not answer for them."""
+
+
+class OvertakenError(TomodropError):
+    """A decision on a model that lost every race against others."""
+
+
+class RollbackError(TomodropError):
+    """A model that was never live, or was made for other pixels or classes than the stack's."""

@@ -37,6 +37,13 @@ class JobEnded:
     failure_reason: str
 
 
+@dataclass(frozen=True)
+class RollbackAsked:
+    """Somebody wants the model of an earlier training to be live again."""
+
+    training_job: str
+
+
 def parse_s3_message(body: str) -> list[UploadEvent]:
     """Every upload in one SQS message; an S3 test message or a removal holds none.
 
@@ -127,6 +134,23 @@ def parse_transform_event(event: Mapping[str, Any]) -> JobEnded:
 def parse_training_event(event: Mapping[str, Any]) -> JobEnded:
     """An EventBridge "SageMaker Training Job State Change"; refusals as for transform jobs."""
     return _parse_job_event(event, "Training")
+
+
+def parse_promote_event(event: Mapping[str, Any]) -> JobEnded | RollbackAsked:
+    """What wakes promote: a training or an evaluation that ended, or somebody who asks.
+
+    Raises
+    ------
+    EventError
+        Another event, a status that is not terminal, or a `rollback_to` that names nothing.
+    """
+    if "rollback_to" in event:
+        target = event["rollback_to"]
+        if not isinstance(target, str) or not target:
+            raise EventError('rollback_to must name a training job: {"rollback_to": "<job>"}')
+        return RollbackAsked(target)
+    is_transform = "Transform" in str(event.get("detail-type"))
+    return parse_transform_event(event) if is_transform else parse_training_event(event)
 
 
 def _parse_job_event(event: Mapping[str, Any], kind: str) -> JobEnded:

@@ -19,6 +19,8 @@ _TYPES = {".json": "application/json", ".jsonl": "application/jsonl", ".png": "i
 # A handful of pictures and tables; what is larger is not a figure.
 _MAX_BYTES = 32 * 1024 * 1024
 _MAX_FILES = 64
+# What this stack says of a training itself, which no algorithm may say for it.
+_OURS = frozenset({"audit.json", "decision.json", "evaluation.json"})
 
 
 def copy_figures(app: App, job: str) -> list[str]:
@@ -51,7 +53,8 @@ def _figures(packed: IO[bytes]) -> list[tuple[str, bytes]]:
         with tarfile.open(fileobj=packed, mode="r:gz") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                wanted = member.isfile() and PurePosixPath(name).suffix in _TYPES
+                is_figure = PurePosixPath(name).suffix in _TYPES and name not in _OURS
+                wanted = member.isfile() and is_figure
                 content = archive.extractfile(member) if wanted else None
                 if content and member.size <= _MAX_BYTES and len(found) < _MAX_FILES:
                     found.append((name, content.read()))

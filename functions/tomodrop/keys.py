@@ -2,10 +2,11 @@
 
 uploads      incoming/<path>   labelled/<class>/<group>/<file>
 work         batches/<batch>/{slices,index,parts,jobs}/…   dataset/{slices,index,halves}/…
-             training/<job>/…   sweep/…
+             training/<job>/…   evaluations/<training job>/<evaluation job>/{manifest.json,out/}
+             sweep/…
 predictions  predictions/<path>.json   rejected/<path>.json   reports/<batch>/<job>/…
              reports/drift/…
-             predictions/<path>.map.png   models/<job>/…
+             predictions/<path>.map.png   models/<job>/…   models/rollbacks/…
              rejected-labelled/<class>/<group>/<file>.json
 """
 
@@ -26,6 +27,7 @@ DATASET_SLICES = "dataset/slices/"
 DATASET_HALVES = "dataset/halves/"
 BATCHES = "batches/"
 TRAINING = "training/"
+EVALUATIONS = "evaluations/"
 MODELS = "models/"
 SWEEP = "sweep/"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: 1,024 bytes of UTF-8
@@ -40,6 +42,12 @@ CERTAIN_NAME_BYTES = MAX_NAME_BYTES - len(SUFFIX) - _DIGEST_DIGITS - 1 - 3
 _JOB_NAME = re.compile(
     r"(?P<prefix>.+)-(?P<batch>\d{8}T\d{6}Z)-(?P<part>\d{4,})-(?P<attempt>[1-9]\d*)", re.ASCII
 )
+_EVALUATION_NAME = re.compile(
+    r"(?P<prefix>.+)-eval-(?P<trained>\d{8}T\d{6}Z)-(?P<role>challenger|champion)"
+    r"-(?P<code>[0-9a-f]{6})-(?P<attempt>[1-9]\d?)",
+    re.ASCII,
+)
+_TRAINING_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,73 @@ class JobName:
 
     def __str__(self) -> str:
         return f"{self.prefix}-{self.batch}-{self.part}-{self.attempt}"
+
+    @property
+    def folder(self) -> str:
+        """Where its manifest and outputs lie, in the work bucket."""
+        return f"{BATCHES}{self.batch}/jobs/{self}/"
+
+
+@dataclass(frozen=True)
+class EvaluationName:
+    """Name of a transform job that scores a model on held-out slices: 63 characters at most.
+
+    `trained`: the time in the name of the training that is decided on. `role`: "challenger" or
+    "champion". `code`: 6 hex digits of the model and the held-out set, so that another model, or a
+    set that changed, is another job.
+    """
+
+    prefix: str
+    trained: str
+    role: str
+    code: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.prefix}-eval-{self.trained}-{self.role}-{self.code}-{self.attempt}"
+
+    @property
+    def training_job(self) -> str:
+        """The training job that is decided on."""
+        return f"{self.prefix}-train-{self.trained}"
+
+    @property
+    def folder(self) -> str:
+        """Where its manifest and outputs lie, in the work bucket."""
+        return f"{EVALUATIONS}{self.training_job}/{self}/"
+
+
+def evaluation_name(training_job: str, prefix: str, role: str, subject: str) -> EvaluationName:
+    """Name of the first attempt at scoring `subject` (a model on a held-out set).
+
+    Raises
+    ------
+    EventError
+        The training job was not made by `retrain` of this stack.
+    """
+    trained = training_job.removeprefix(f"{prefix}-train-")
+    if not _TRAINING_TIME.fullmatch(trained):
+        message = f"'{training_job}' is not a training job of this stack (prefix '{prefix}')"
+        raise EventError(message)
+    code = hashlib.sha256(subject.encode()).hexdigest()[:6]
+    return EvaluationName(prefix, trained, role, code, attempt=1)
+
+
+def parse_evaluation_name(name: str, prefix: str) -> EvaluationName:
+    """Take an evaluation job's name apart.
+
+    Raises
+    ------
+    EventError
+        The name was not made by this stack.
+    """
+    match = _EVALUATION_NAME.fullmatch(name)
+    if not match or match["prefix"] != prefix:
+        message = f"'{name}' is not an evaluation job of this stack (prefix '{prefix}')"
+        raise EventError(message)
+    return EvaluationName(
+        prefix, match["trained"], match["role"], match["code"], int(match["attempt"])
+    )
 
 
 def parse_job_name(name: str, prefix: str) -> JobName:
@@ -68,6 +143,19 @@ def parse_job_name(name: str, prefix: str) -> JobName:
         message = f"'{name}' is not a transform job of this stack (prefix '{prefix}')"
         raise EventError(message)
     return JobName(prefix, match["batch"], match["part"], int(match["attempt"]))
+
+
+def training_job_of(job: str, prefix: str) -> str:
+    """The training job that the end of this one is about: itself, or the one it evaluates for.
+
+    Raises
+    ------
+    EventError
+        It looks like an evaluation job of this stack and is none.
+    """
+    if job.startswith(f"{prefix}-eval-"):
+        return parse_evaluation_name(job, prefix).training_job
+    return job
 
 
 def upload_id(key: str, version_id: str, etag: str) -> str:
@@ -109,14 +197,24 @@ def part_scored(batch: str, part: str, attempt: int) -> str:
     return f"{BATCHES}{batch}/parts/{part}/{attempt}.scored.json"
 
 
-def job_manifest(job: JobName) -> str:
+def job_manifest(job: JobName | EvaluationName) -> str:
     """Manifest of a transform job."""
-    return f"{BATCHES}{job.batch}/jobs/{job}/manifest.json"
+    return f"{job.folder}manifest.json"
 
 
-def job_outputs(job: JobName) -> str:
+def job_outputs(job: JobName | EvaluationName) -> str:
     """Folder a transform job writes its `.out` objects to."""
-    return f"{BATCHES}{job.batch}/jobs/{job}/out/"
+    return f"{job.folder}out/"
+
+
+def held_out(training_job: str) -> str:
+    """What a training held out: a JSON line for each slice, with its label and group."""
+    return f"{TRAINING}{training_job}/held_out.jsonl"
+
+
+def decision(training_job: str) -> str:
+    """Where the decision on a training job lies, in the predictions bucket."""
+    return f"{MODELS}{training_job}/decision.json"
 
 
 def slice_of_output(key: str) -> str:

@@ -1,4 +1,7 @@
-"""The live model: a record in one SSM parameter, and beside each training job for later look-up."""
+"""The live model: a record in one SSM parameter, and beside each training job for later look-up.
+
+Who writes it, and in which order, is settled in `succession`.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +18,11 @@ _DAY_S = 86_400
 
 
 class LiveModel(BaseModel):
-    """A promoted model: everything that a job or a prediction says of it."""
+    """A promoted model: everything that a job or a prediction says of it.
+
+    `generation` counts the decisions up to the one that made it live. It is 0 in the copy beside
+    the training job, and in what people put into the parameter by hand.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,6 +34,7 @@ class LiveModel(BaseModel):
     image_shape: tuple[int, int, int]
     fingerprint: str
     metrics: dict[str, Any]
+    generation: int = 0
 
 
 def read_live_model(app: App) -> LiveModel | None:
@@ -45,8 +53,8 @@ def read_live_model(app: App) -> LiveModel | None:
         return LiveModel.model_validate_json(value)
     except ValidationError:
         message = (
-            f"parameter {name} holds no live model record: set it to '{NONE}', or to the content "
-            "of training/<job>/model.json in the work bucket to go back to an earlier model"
+            f"parameter {name} holds no live model record: set it to '{NONE}', or call promote "
+            'with {"rollback_to": "<training job>"} to go back to an earlier model'
         )
         raise SettingsError(message) from None
 
@@ -59,18 +67,24 @@ def age_of_live_model_days(app: App, now: datetime) -> float | None:
     return round(max(0.0, (now - live.trained_at).total_seconds()) / _DAY_S, 2)
 
 
+def read_if_valid(app: App) -> LiveModel | None:
+    """As `read_live_model`, but None for a parameter that holds something else."""
+    try:
+        return read_live_model(app)
+    except SettingsError:
+        return None
+
+
 def write_live_model(app: App, model: LiveModel) -> None:
     """Make a model live, and keep its record beside its training job."""
-    record = model.model_dump_json()
-    objects.write(
-        app.s3,
-        app.settings.work_bucket,
-        model_record_key(model.training_job),
-        record.encode(),
-        "application/json",
-    )
+    kept = model.model_copy(update={"generation": 0}).model_dump_json()
+    key = model_record_key(model.training_job)
+    objects.write(app.s3, app.settings.work_bucket, key, kept.encode(), "application/json")
     app.ssm.put_parameter(
-        Name=app.settings.live_model_parameter, Value=record, Type="String", Overwrite=True
+        Name=app.settings.live_model_parameter,
+        Value=model.model_dump_json(),
+        Type="String",
+        Overwrite=True,
     )
 
 

@@ -59,6 +59,30 @@ def write_once(s3: "S3Client", bucket: str, key: str, body: bytes, content_type:
     return True
 
 
+def write_over(
+    s3: "S3Client", bucket: str, key: str, body: bytes, content_type: str, etag: str
+) -> bool:
+    """Put one object over the one with this ETag; False: another is there, or is being written."""
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfMatch=etag)
+    except ClientError as error:
+        if error_code(error) in _TAKEN | _ABSENT:
+            return False
+        raise
+    return True
+
+
+def is_there(s3: "S3Client", bucket: str, key: str) -> bool:
+    """Whether there is such an object."""
+    try:
+        s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error_code(error) in _ABSENT:
+            return False
+        raise
+    return True
+
+
 def listing(s3: "S3Client", bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     """Every object under a prefix in key order: `Key`, `Size`, `LastModified`, `ETag`."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)

@@ -112,6 +112,7 @@ class Settings(BaseModel):
     batch_table: str = Field(min_length=3)
     intake_queue_url: str = Field(min_length=1)
     live_model_parameter: str = Field(min_length=1)
+    notices_topic_arn: str = Field(min_length=1)
     job_name_prefix: str = Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}$")
 
     window_minutes: float = Field(gt=0, le=60)
@@ -161,6 +162,11 @@ class Settings(BaseModel):
     shortcut_warning: float = Field(gt=0.5, le=1)
     shortcut_action: Literal["warn", "refuse"]
     minimum_validation_accuracy: float = Field(ge=0, le=1)
+    minimum_sensitivity: float = Field(ge=0, le=1)
+    maximum_calibration_error: float = Field(ge=0, le=1)
+    promotion_margin: float = Field(ge=0, le=1)
+    promotion_confidence: float = Field(ge=0.5, le=0.999)
+    max_evaluation_slices: int = Field(ge=100)
 
     @model_validator(mode="after")
     def _ask_for_maps_verbosely(self) -> Self:

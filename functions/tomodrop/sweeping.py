@@ -9,28 +9,33 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from tomodrop import objects
+from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import THREADS, App
 from tomodrop.collecting import collect
 from tomodrop.errors import EventError
+from tomodrop.evaluating import stop_late
 from tomodrop.events import TERMINAL_STATUSES, JobEnded
 from tomodrop.faults import Faults
 from tomodrop.objects import error_code
 from tomodrop.overdue import send_again
-from tomodrop.promotion import decision_key, promote
+from tomodrop.promotion import promote
+from tomodrop.succession import settle_last_decision
 from tomodrop.training_jobs import training_jobs_of
 
 logger = Logger(child=True)
 
 # Lambda's longest invocation, for callers that do not say how much time is left.
 LONGEST_S = 900.0
+# Those before have long been decided on; each costs a look.
+_TRAININGS_LOOKED_AT = 20
 # SageMaker says so of a job that it does not know, and boto3 checks all else before it asks.
 _UNKNOWN_JOB = frozenset({"ResourceNotFound", "ValidationException"})
 
@@ -62,9 +67,11 @@ def sweep(app: App, now: datetime, left_s: Callable[[], float] = lambda: LONGEST
     """
     faults = Faults()
     stopped, collected, failed = _see_to_jobs(app, now, left_s, faults)
+    with faults.noted("evaluations past their time"):
+        stopped += stop_late(app, now)
     decided = 0
     with faults.noted("trainings"):
-        decided = _see_to_trainings(app)
+        decided = _see_to_trainings(app, faults)
     with ThreadPoolExecutor(THREADS) as pool:
         overdue = send_again(app, pool, now, left_s, faults)
     done = Swept(
@@ -153,18 +160,24 @@ def _stop(app: App, part: Part) -> bool:
     return True
 
 
-def _see_to_trainings(app: App) -> int:
-    """Decide on the newest ended training if its event was lost."""
-    newest = next(training_jobs_of(app, SortBy="CreationTime", SortOrder="Descending"), None)
-    if not newest or newest["TrainingJobStatus"] not in TERMINAL_STATUSES:
-        return 0
-    job = newest["TrainingJobName"]
-    bucket = app.settings.predictions_bucket
-    if objects.read_if_there(app.s3, bucket, decision_key(job)) is not None:
-        return 0
+def _see_to_trainings(app: App, faults: Faults) -> int:
+    """Go on with the newest ended trainings that are not decided on, in case an event was lost."""
+    settle_last_decision(app)
+    newest = training_jobs_of(app, SortBy="CreationTime", SortOrder="Descending")
+    decided = 0
+    for job in islice(newest, _TRAININGS_LOOKED_AT):
+        if job["TrainingJobStatus"] in TERMINAL_STATUSES:
+            with faults.noted(f"training {job['TrainingJobName']}"):
+                decided += _decide(app, job["TrainingJobName"])
+    return decided
+
+
+def _decide(app: App, job: str) -> bool:
+    if objects.is_there(app.s3, app.settings.predictions_bucket, keys.decision(job)):
+        return False
     try:
-        return int(promote(app, job) is not None)
+        return promote(app, job) is not None
     except EventError as fault:
         # Started by hand under our prefix: there is nothing to decide.
         logger.info("a training that is not ours: %s", fault)
-        return 0
+        return False

@@ -1,11 +1,11 @@
-"""The transform job as a value: what is asked of SageMaker for one attempt of one part."""
+"""The transform job as a value: what is asked of SageMaker for one attempt at some slices."""
 
 import json
 from typing import Any
 
 from tomodrop import keys
 from tomodrop.instances import Choice
-from tomodrop.keys import JobName
+from tomodrop.keys import EvaluationName, JobName
 from tomodrop.protection import output_key, volume_key
 from tomodrop.settings import Settings
 
@@ -17,7 +17,7 @@ _WITH_MAP = ";map=1"
 
 
 def transform_request(
-    settings: Settings, job: JobName, model_name: str, choice: Choice
+    settings: Settings, job: JobName | EvaluationName, model_name: str, choice: Choice
 ) -> dict[str, Any]:
     """The CreateTransformJob request (SageMaker API, "CreateTransformJob").
 
@@ -57,7 +57,7 @@ def transform_request(
     }
 
 
-def transform_manifest(work_bucket: str, batch: str, slice_ids: list[str]) -> bytes:
+def transform_manifest(work_bucket: str, folder: str, slice_ids: list[str]) -> bytes:
     """The job's manifest: one prefix, then the slices (SageMaker API, "TransformS3DataSource")."""
-    prefix = {"prefix": f"s3://{work_bucket}/{keys.batch_slices(batch)}"}
+    prefix = {"prefix": f"s3://{work_bucket}/{folder}"}
     return json.dumps([prefix, *(f"{slice_id}.png" for slice_id in slice_ids)]).encode()

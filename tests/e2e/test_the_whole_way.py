@@ -89,6 +89,7 @@ def test_training_was_asked_for_in_pipe_mode_and_left_its_curves(stack: Stack) -
         "decision.json",
         "audit.html",
         "audit.json",
+        "evaluation.json",
     }
 
 

@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "BATCH_TABLE": "tomodrop-batches",
     "INTAKE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/tomodrop-intake",
     "LIVE_MODEL_PARAMETER": "/tomodrop/live-model",
+    "NOTICES_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:tomodrop-notices",
     "JOB_NAME_PREFIX": "tomodrop",
     "WINDOW_MINUTES": "5",
     "INTAKE_TIMEOUT_SECONDS": "60",
@@ -78,6 +79,11 @@ ENVIRONMENT = {
     "SHORTCUT_WARNING": "0.9",
     "SHORTCUT_ACTION": "warn",
     "MINIMUM_VALIDATION_ACCURACY": "0.8",
+    "MINIMUM_SENSITIVITY": "0",
+    "MAXIMUM_CALIBRATION_ERROR": "1",
+    "PROMOTION_MARGIN": "0.02",
+    "PROMOTION_CONFIDENCE": "0.95",
+    "MAX_EVALUATION_SLICES": "20000",
 }
 CLASSES = ("non_covid", "covid")
 CHOICE = Choice("ml.g4dn.xlarge", 1, minutes=5.5, usd=0.0675)

@@ -118,6 +118,8 @@ def create_resources(app: App) -> None:
             }
         ],
     )
+    topic = app.sns.create_topic(Name="tomodrop-notices")["TopicArn"]
+    assert topic == ENVIRONMENT["NOTICES_TOPIC_ARN"]
     url = app.sqs.create_queue(QueueName="tomodrop-intake")["QueueUrl"]
     assert url == ENVIRONMENT["INTAKE_QUEUE_URL"]
 

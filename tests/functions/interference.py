@@ -28,7 +28,7 @@ def crash() -> None:
 
 def clients_of(app: App) -> tuple[Any, ...]:
     """Every client that a step calls AWS by."""
-    return app.s3, app.sagemaker, app.ssm, app.sqs, app.table.meta.client
+    return app.s3, app.sagemaker, app.ssm, app.sqs, app.sns, app.table.meta.client
 
 
 @contextmanager

@@ -2,15 +2,18 @@
 
 import io
 import tarfile
+from datetime import timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.functions.builders import MODEL
+from tests.functions.evaluations import CREATED, JOB, evaluations, running_until_answered, train
 from tests.functions.interference import refusing
-from tests.functions.test_promotion import JOB, train
 from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.figures import copy_figures
+from tomodrop.live_model import write_live_model
 from tomodrop.promotion import promote
 
 
@@ -39,12 +42,13 @@ def shown(stack: App) -> dict[str, bytes]:
     }
 
 
-def test_figures_lie_beside_the_decision(stack: App) -> None:
+def test_figures_lie_where_the_decision_will(stack: App) -> None:
     train(stack)
     pack(stack, {"data/metrics.jsonl": b"{}\n", "accuracy.png": b"PNG", "model.json": b"{}"})
-    promote(stack, JOB)
+    with running_until_answered(stack):
+        promote(stack, JOB)
     folder = f"models/{JOB}"
-    assert {key: body for key, body in shown(stack).items() if "decision" not in key} == {
+    assert shown(stack) == {
         f"{folder}/metrics.jsonl": b"{}\n",
         f"{folder}/accuracy.png": b"PNG",
         f"{folder}/model.json": b"{}",
@@ -64,8 +68,10 @@ def test_without_figures_there_is_nothing_to_copy(stack: App) -> None:
     assert copy_figures(stack, JOB) == []
 
 
-def test_figures_of_a_refused_model_are_shown_too(stack: App) -> None:
-    train(stack, 0.1)
+def test_figures_of_a_model_that_is_not_even_scored_are_shown_too(stack: App) -> None:
+    newer = MODEL.model_copy(update={"trained_at": CREATED + timedelta(days=1)})
+    write_live_model(stack, newer)
+    train(stack)
     pack(stack, {"accuracy.png": b"PNG"})
     promote(stack, JOB)
     assert f"models/{JOB}/accuracy.png" in shown(stack)
@@ -133,9 +139,14 @@ def archive_of(files: int) -> bytes:
 def test_a_damaged_archive_does_not_keep_a_good_model_back(stack: App, body: bytes) -> None:
     train(stack)
     put(stack, body)
-    decision = promote(stack, JOB)
-    assert decision is not None
-    assert decision["decision"] == "promoted"
+    assert promote(stack, JOB) is None
+    assert len(evaluations(stack)) == 1, "it is scored all the same"
+
+
+@pytest.mark.parametrize("name", ["decision.json", "evaluation.json", "audit.json"])
+def test_an_algorithm_does_not_say_what_is_decided_of_it(stack: App, name: str) -> None:
+    pack(stack, {f"out/{name}": b'{"decision": "promoted"}', "model.json": b"{}"})
+    assert copy_figures(stack, JOB) == [f"models/{JOB}/model.json"]
 
 
 def test_an_archive_that_cannot_be_read_now_is_an_error(stack: App) -> None:

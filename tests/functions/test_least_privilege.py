@@ -25,6 +25,7 @@ import intake
 from local.calls import Call, Recorder
 from tests.functions.builders import (
     ENVIRONMENT,
+    MODEL,
     go_live,
     job_becomes,
     png,
@@ -32,6 +33,8 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import Context, create_resources
+from tests.functions.evaluations import answer as answer_evaluations
+from tests.functions.evaluations import running_until_answered, train
 from tests.functions.interference import (
     answering,
     clients_of,
@@ -40,7 +43,6 @@ from tests.functions.interference import (
     unique_names,
 )
 from tests.functions.labelled import label, pixels_of
-from tests.functions.test_promotion import train
 from tests.functions.test_retraining import label_enough
 from tests.functions.test_the_way import answer, jobs, later, transform_ended
 from tests.template.deployed import ACCOUNT, Deployed, deploy
@@ -51,8 +53,10 @@ from tomodrop.batches import Batches
 from tomodrop.clients import App
 from tomodrop.dispatching import dispatch
 from tomodrop.drift_watch import watch_drift
+from tomodrop.models import model_request
 from tomodrop.promotion import promote
 from tomodrop.retraining import retrain
+from tomodrop.rollback import roll_back
 from tomodrop.sweeping import sweep
 
 STEPS = ("intake", "dispatch", "collect", "retrain", "promote", "sweep")
@@ -99,7 +103,7 @@ class Acting:
 def as_deployed(resource: str) -> str:
     """The ARN in the template's stack of what has another name in the tests' stack."""
     given = deploy().environment()
-    for name in ("BATCH_TABLE", "INTAKE_QUEUE_URL", "SAGEMAKER_ROLE_ARN"):
+    for name in ("BATCH_TABLE", "INTAKE_QUEUE_URL", "NOTICES_TOPIC_ARN", "SAGEMAKER_ROLE_ARN"):
         ours, theirs = (text[name].rpartition("/")[2] for text in (ENVIRONMENT, given))
         resource = resource.replace(ours, theirs) if theirs not in resource else resource
     return resource
@@ -271,15 +275,22 @@ def refusing_parts_of(app: App, name: str) -> Iterator[None]:
 
 
 def a_training_that_goes_live(app: App, acting: Acting) -> None:
+    """And somebody who goes back to the model before."""
+    go_live(app)
     train(app)
-    with acting(acting.promoter):
-        decide(app, acting.promoter)
+    with running_until_answered(app):
+        for _ in range(2):
+            with acting(acting.promoter):
+                decide(app, acting.promoter)
+            answer_evaluations(app)
+    with acting("promote"):
+        roll_back(app, MODEL.training_job)
 
 
 def a_training_whose_model_is_there_already(app: App, acting: Acting) -> None:
-    a_training_that_goes_live(app, acting)
-    bucket = app.settings.predictions_bucket
-    app.s3.delete_object(Bucket=bucket, Key=f"models/{TRAINING}/decision.json")
+    train(app)
+    described: dict[str, Any] = dict(app.sagemaker.describe_training_job(TrainingJobName=TRAINING))
+    app.sagemaker.create_model(**model_request(app.settings, described))
     with (
         acting(acting.promoter),
         refusing(app.sagemaker, "CreateModel", "ValidationException"),

@@ -85,7 +85,9 @@ def test_the_record_fits_into_a_standard_parameter(stack: App) -> None:
 )
 def test_anything_else_in_the_parameter_is_refused_with_the_way_out(stack: App, value: str) -> None:
     put(stack, value)
-    with pytest.raises(SettingsError, match=r"set it to 'none', or .*model\.json") as refused:
+    with pytest.raises(
+        SettingsError, match=r"set it to 'none', or call promote with .*rollback_to"
+    ) as refused:
         read_live_model(stack)
     assert ENVIRONMENT["LIVE_MODEL_PARAMETER"] in str(refused.value)
 

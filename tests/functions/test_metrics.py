@@ -19,7 +19,6 @@ from tests.functions.builders import (
     MODEL,
     REPOSITORY,
     go_live,
-    job_becomes,
     lines_of,
     png,
     put_answers,
@@ -28,8 +27,9 @@ from tests.functions.builders import (
     upload,
 )
 from tests.functions.conftest import Context
+from tests.functions.evaluations import JOB as TRAINING
+from tests.functions.evaluations import train
 from tests.functions.test_drift import noted
-from tests.functions.test_training_request import WHOLE
 from tests.template.deployed import deploy
 from tests.template.deployed import source as template
 from tomodrop import keys, objects
@@ -41,7 +41,6 @@ from tomodrop.summaries import JobStatistics, Summary
 from tomodrop.windows import window_of
 
 SCHEDULED = {"scheduled_time": "2026-11-24T15:39:00Z"}
-TRAINING = "tomodrop-train-20261122T030000Z"
 Emf = dict[str, Any]
 # Namespace, name and dimensions; and the values that were said.
 Metric = tuple[str, str, frozenset[tuple[str, str]]]
@@ -93,11 +92,7 @@ def collect_half(stack: App) -> None:
 
 
 def fail_training(stack: App) -> None:
-    stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": TRAINING})
-    job_becomes(TRAINING, training_job_status="Failed")
-    record = {"training_job": TRAINING, "slices": {}}
-    key, work = f"training/{TRAINING}/job.json", stack.settings.work_bucket
-    objects.write(stack.s3, work, key, json.dumps(record).encode(), "application/json")
+    train(stack, "Failed", TRAINING)
     event = json.loads((REPOSITORY / "events/training-failed.json").read_text())
     event["detail"]["TrainingJobName"] = TRAINING
     promote.handler(event, Context())

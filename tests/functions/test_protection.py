@@ -9,7 +9,7 @@ from tests.functions.builders import ENVIRONMENT, JOB
 from tests.functions.test_transform_request import MODEL_NAME, faults
 from tomodrop.errors import SettingsError
 from tomodrop.instances import INSTANCES, Choice
-from tomodrop.promotion import model_request
+from tomodrop.models import model_request
 from tomodrop.protection import volume_key
 from tomodrop.settings import Settings
 from tomodrop.training_jobs import training_job_name, training_request

@@ -285,6 +285,15 @@ def test_a_child_that_was_ended_while_it_waited_costs_no_upload(sandbox: Sandbox
     assert sandbox.normalise(asking_for("start_a_thread")) == normalise(png(), SHAPE)
 
 
+def test_a_child_that_cannot_be_forked_early_is_forked_in_time() -> None:
+    with Sandbox(SHAPE, decode="scarce:by_content") as made:
+        zygotes = set()
+        for _ in range(3):
+            assert made.normalise(png()) == normalise(png(), SHAPE)
+            zygotes.add(made.processes[Family.PICTURES])
+        assert len(zygotes) == 1
+
+
 @ON_LINUX
 def test_the_warm_process_never_holds_an_upload(sandbox: Sandbox) -> None:
     sandbox.normalise(asking_for("start_a_thread"))

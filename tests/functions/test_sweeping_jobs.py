@@ -3,8 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.sagemaker.models import sagemaker_backends
 
 from tests.functions.builders import (
@@ -21,16 +23,26 @@ from tests.functions.builders import (
     source,
     upload,
 )
-from tests.functions.interference import answering, before_call, refusing
-from tests.functions.test_promotion import JOB as TRAINING
-from tests.functions.test_promotion import train
+from tests.functions.evaluations import JOB as TRAINING
+from tests.functions.evaluations import (
+    NEXT_JOB,
+    answer,
+    evaluations,
+    running_until_answered,
+    stored,
+    train,
+)
+from tests.functions.interference import answering, before_call, dies_before, refusing
 from tests.functions.test_training_request import WHOLE
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
+from tomodrop.evaluating import stop_late
 from tomodrop.keys import JobName
 from tomodrop.live_model import read_live_model
+from tomodrop.promotion import promote
 from tomodrop.slices import write_lines
+from tomodrop.succession import LAST_DECISION
 from tomodrop.sweeping import Swept, metrics_of, sweep
 from tomodrop.transform_jobs import transform_request
 
@@ -160,11 +172,83 @@ def test_jobs_leave_half_of_the_time_to_uploads(stack: App) -> None:
 
 def test_a_training_whose_end_nobody_heard_of_is_decided(stack: App) -> None:
     train(stack)
+    with running_until_answered(stack):
+        assert sweep(stack, now()) == NOTHING
+        answer(stack)
     assert sweep(stack, now()).trainings_decided == 1
     live = read_live_model(stack)
     assert live is not None
     assert live.training_job == TRAINING
     assert sweep(stack, now()) == NOTHING
+
+
+def test_every_training_is_decided_on_not_only_the_newest(stack: App) -> None:
+    train(stack)
+    train(stack, job=NEXT_JOB, status="InProgress")
+    with running_until_answered(stack):
+        sweep(stack, now())
+        answer(stack)
+    assert sweep(stack, now()).trainings_decided == 1
+    assert stored(stack)["decision"] == "promoted"
+
+
+def test_what_a_dead_process_left_of_a_decision_is_done(stack: App) -> None:
+    train(stack)
+    with running_until_answered(stack):
+        sweep(stack, now())
+        answer(stack)
+    calls = count(25)
+    while not objects.is_there(stack.s3, stack.settings.work_bucket, LAST_DECISION):
+        assert dies_before(next(calls), stack, partial(promote, stack, TRAINING))
+    assert read_live_model(stack) is None, "it is decided, and nobody knows"
+    sweep(stack, now())
+    live = read_live_model(stack)
+    assert live is not None
+    assert stored(stack)["decision"] == "promoted"
+
+
+@pytest.mark.parametrize("minutes", [239, 241])
+def test_an_evaluation_past_its_time_is_stopped_and_tried_again(stack: App, minutes: int) -> None:
+    train(stack)
+    with running_until_answered(stack):
+        sweep(stack, now())
+        with answering(stack.sagemaker, "StopTransformJob", {}) as asked:
+            stopped = sweep(stack, now() + timedelta(minutes=minutes)).jobs_stopped
+        (job,) = evaluations(stack)
+        assert (stopped, asked) == (
+            (1, [{"TransformJobName": str(job)}]) if minutes > 240 else (0, [])
+        )
+        job_becomes(str(job), transform_job_status="Stopped")
+        sweep(stack, now())
+        assert [job.attempt for job in evaluations(stack)] == [1, 2]
+
+
+def test_an_evaluation_that_ends_while_it_is_stopped_is_no_error(stack: App) -> None:
+    train(stack)
+    with running_until_answered(stack):
+        sweep(stack, now())
+    (job,) = evaluations(stack)
+    with refusing(stack.sagemaker, "StopTransformJob", "ValidationException") as refused:
+        ended = partial(job_becomes, str(job), transform_job_status="Completed")
+        with before_call(1, ended, stack.sagemaker):
+            assert stop_late(stack, now() + 9 * HOUR) == 0
+    assert len(refused) == 1
+    job_becomes(str(job), transform_job_status="InProgress")
+    with (
+        refusing(stack.sagemaker, "StopTransformJob", "AccessDeniedException"),
+        pytest.raises(ClientError, match="AccessDenied"),
+    ):
+        stop_late(stack, now() + 9 * HOUR)
+
+
+def test_jobs_of_other_stacks_and_batches_are_not_stopped(stack: App) -> None:
+    submit(stack)
+    job_becomes(str(JOB), transform_job_status="InProgress")
+    request = transform_request(stack.settings, JOB, MODEL.model_name, CHOICE)
+    other = "my-tomodrop-eval-20261122T030000Z-champion-0a0a0a-1"
+    stack.sagemaker.create_transform_job(**request | {"TransformJobName": other})
+    job_becomes(other, transform_job_status="InProgress")
+    assert stop_late(stack, now() + 9 * HOUR) == 0
 
 
 def test_a_training_that_runs_is_left_alone(stack: App) -> None:

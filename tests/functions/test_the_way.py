@@ -100,6 +100,7 @@ def test_an_upload_becomes_one_valid_prediction(stack: App) -> None:
     )["Contents"]
     assert [item["Key"].rsplit("/", 1)[1] for item in pictures] == [
         "contact-sheet.png",
+        "statistics.json",
         "summary.json",
     ]
 

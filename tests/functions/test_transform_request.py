@@ -101,7 +101,7 @@ def test_sagemaker_s_model_would_refuse_another_shape(settings: Settings) -> Non
 
 def test_the_manifest_is_one_prefix_and_then_the_slices() -> None:
     names = [line.slice_id for line in lines_of(source(), 2)]
-    body = transform_manifest("work", "20261124T153900Z", names)
+    body = transform_manifest("work", "batches/20261124T153900Z/slices/", names)
     assert json.loads(body) == [
         {"prefix": "s3://work/batches/20261124T153900Z/slices/"},
         f"{names[0]}.png",

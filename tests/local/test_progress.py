@@ -12,6 +12,7 @@ from local.progress import (
     Screen,
     Status,
     clock_text,
+    decision_status,
     describe,
     duration,
     gone_on,
@@ -28,6 +29,11 @@ def job(
     status: str = "InProgress",
 ) -> JobProgress:
     return JobProgress(kind, "name", status, detail, done, None, started_at=0.0)
+
+
+def evaluation(done: int) -> JobProgress:
+    name = "tomodrop-eval-20261122T030000Z-challenger-0a1b2c-1"
+    return JobProgress("transform", name, "InProgress", "", done, 20, started_at=0.0)
 
 
 class Time:
@@ -70,6 +76,8 @@ def test_the_last_epoch_comes_to_an_end() -> None:
         ([job("transform", done=999)], 0, 100, "classifying 484 of 484"),
         ([job("transform", status="Failed", done=20)], 0, 100, "waiting for the batch's"),
         ([job("training", "epoch 1 of 2")], 0, 100, "training: epoch 1 of 2"),
+        ([evaluation(3), evaluation(4)], 0, 100, "evaluating the model: held-out slice 7 of 40"),
+        ([evaluation(3), job("transform", done=20)], 0, 100, "classifying 120 of 484"),
         ([], 0, 100, "waiting for the batch's"),
         ([], 0, 484, "all answered 484 of 484"),
         ([], 500, 484, "taking in 484 of 484"),
@@ -80,6 +88,12 @@ def test_the_step_has_a_name_and_counts(
 ) -> None:
     status = work_status(jobs, queued=queued, answered=answered, total=484)
     assert status.text.startswith(text)
+
+
+def test_a_decision_waits_for_the_evaluation() -> None:
+    assert decision_status([job("transform", done=9)]).text == "deciding on the model"
+    status = decision_status([evaluation(3), job("transform", done=9)])
+    assert status.text == "evaluating the model: held-out slice 3 of 20"
 
 
 def test_time_left_follows_the_rate_of_this_step() -> None:

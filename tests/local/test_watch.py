@@ -163,7 +163,7 @@ def test_every_file_gets_its_json_and_the_screen_says_so(trained: Folders) -> No
         "1 rejected (damaged_image 1)",
         "copying.png.part: not uploaded",
         ".hidden: not uploaded, hidden",
-        "is live: validation accuracy",
+        "is live: accuracy",
         "Research use only. Not a medical device.",
     ):
         assert said in told
@@ -177,6 +177,8 @@ def test_out_has_the_contact_sheet_and_the_curves(trained: Folders) -> None:
     assert curves.read_bytes().startswith(b"\x89PNG")
     (decision,) = (trained.out / "models").rglob("decision.json")
     assert json.loads(decision.read_bytes())["decision"] == "promoted"
+    (evaluation,) = (trained.out / "models").rglob("evaluation.json")
+    assert json.loads(evaluation.read_bytes())["models"]["challenger"]["accuracy"]["value"] >= 0
 
 
 def test_a_second_run_says_what_is_done_and_does_only_the_rest(folders: Folders) -> None:
@@ -210,7 +212,7 @@ def test_a_model_below_the_bar_is_told_and_the_older_one_answers(
     folders.settings["LearningRate"] = "0.000001"
     code, told = folders.run("--once", "--labelled", str(labelled))
     assert code == 0, told
-    assert "gave no new model: validation accuracy" in told
+    assert "gave no new model: accuracy" in told
     assert "below the minimum 1.000" in told
     assert "/log.txt" in told
     before = trained.results()["a.png"]["model"]["name"]

@@ -42,9 +42,11 @@ ACTIONS: dict[str, frozenset[str]] = {
     "create_transform_job": frozenset({"sagemaker:CreateTransformJob"}),
     "describe_transform_job": frozenset({"sagemaker:DescribeTransformJob"}),
     "stop_transform_job": frozenset({"sagemaker:StopTransformJob"}),
+    "list_transform_jobs": frozenset({"sagemaker:ListTransformJobs"}),
+    "publish": frozenset({"sns:Publish"}),
 }
 # How a call to a client is told from any other: by what the client is kept in.
-CLIENTS = frozenset({"s3", "sagemaker", "sqs", "ssm", "table", "_table"})
+CLIENTS = frozenset({"s3", "sagemaker", "sns", "sqs", "ssm", "table", "_table"})
 
 
 def actions_of(step: str) -> frozenset[str]:
@@ -68,7 +70,7 @@ def _reachable(step: str) -> list[ast.FunctionDef]:
         for inner in ast.walk(node):
             if isinstance(inner, ast.Name):
                 waiting += functions.get(inner.id, [])
-            elif isinstance(inner, ast.Attribute):
+            elif isinstance(inner, ast.Attribute) and not _is_client(inner.value):
                 waiting += functions.get(inner.attr, [])
                 waiting += filter(_is_property, methods.get(inner.attr, []))
             elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute):
@@ -108,9 +110,7 @@ def _client_methods(node: ast.FunctionDef) -> Iterator[str]:
     for call in ast.walk(node):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
-        holder = call.func.value
-        kept_in = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
-        if kept_in not in CLIENTS:
+        if not _is_client(call.func.value):
             continue
         if call.func.attr == "get_paginator":
             [operation] = call.args
@@ -118,3 +118,8 @@ def _client_methods(node: ast.FunctionDef) -> Iterator[str]:
             yield str(operation.value)
         else:
             yield call.func.attr
+
+
+def _is_client(holder: ast.expr) -> bool:
+    kept_in = holder.attr if isinstance(holder, ast.Attribute) else getattr(holder, "id", "")
+    return kept_in in CLIENTS

@@ -11,7 +11,9 @@ import pytest
 
 from tests.template.deployed import ACCOUNT, ROOT, deploy
 from tomodrop.events import (
+    RollbackAsked,
     asks_for_audit,
+    parse_promote_event,
     parse_s3_message,
     parse_schedule_event,
     parse_training_event,
@@ -22,7 +24,7 @@ EVENTS = ROOT / "events"
 QUEUED = sorted(path.name for path in EVENTS.glob("s3-*.json"))
 JOBS = sorted(path.name for path in EVENTS.glob("t*.json"))
 SCHEDULED = sorted(path.name for path in EVENTS.glob("schedule-*.json"))
-BY_HAND = ["audit.json"]
+BY_HAND = ["audit.json", "rollback.json"]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -102,6 +104,23 @@ def test_a_job_event_passes_the_rule_of_its_step(name: str) -> None:
 def test_a_training_event_does_not_wake_collect() -> None:
     pattern = deploy().properties("CollectFunctionTransformJobEnded")["EventPattern"]
     assert not matches(pattern, load("training-completed.json"))
+
+
+def test_an_evaluation_wakes_promote_and_not_collect() -> None:
+    event = load("transform-completed.json")
+    event["detail"]["TransformJobName"] = "tomodrop-eval-20261122T030000Z-challenger-0a1b2c-1"
+    rules = ("CollectFunctionTransformJobEnded", "PromoteFunctionEvaluationJobEnded")
+    assert [matches(deploy().properties(rule)["EventPattern"], event) for rule in rules] == [
+        False,
+        True,
+    ]
+    batch = load("transform-completed.json")
+    assert not matches(deploy().properties(rules[1])["EventPattern"], batch)
+
+
+def test_a_rollback_names_a_training_job() -> None:
+    asked = parse_promote_event(load("rollback.json"))
+    assert asked == RollbackAsked("tomodrop-train-20261122T030000Z")
 
 
 def test_a_job_that_still_runs_wakes_nobody() -> None:

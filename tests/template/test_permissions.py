@@ -18,6 +18,8 @@ SAGEMAKER = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
 BATCH = "20261124T153900Z"
 JOB = f"tomodrop-{BATCH}-0001-1"
 TRAINING = "tomodrop-train-20261122T030000Z"
+EVALUATION = "tomodrop-eval-20261122t030000z-challenger-0a1b2c-1"
+NOTICES = deploy().environment()["NOTICES_TOPIC_ARN"]
 LIVE_MODEL = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/tomodrop/live-model"
 OURS = {"iam_PassedToService": "sagemaker.amazonaws.com"}
 
@@ -47,6 +49,7 @@ WITHOUT_RESOURCE = {
     "ecr:GetAuthorizationToken": "a token is for the registry",
     "cloudwatch:PutMetricData": "a metric is not a resource; narrowed by its namespace",
     "sagemaker:ListTrainingJobs": "a list is not a resource",
+    "sagemaker:ListTransformJobs": "a list is not a resource",
 }
 
 
@@ -128,6 +131,18 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("promote", "ssm:PutParameter", LIVE_MODEL),
         ("intake", "s3:PutObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
         ("sweep", "s3:ListBucketVersions", UPLOADS),
+        ("promote", "s3:GetObject", f"{WORK}/training/{TRAINING}/held_out.jsonl"),
+        ("promote", "s3:PutObject", f"{WORK}/training/last_decision.json"),
+        ("promote", "s3:PutObject", f"{WORK}/evaluations/{TRAINING}/{EVALUATION}/manifest.json"),
+        ("promote", "s3:GetObject", f"{WORK}/evaluations/{TRAINING}/{EVALUATION}/out/a.png.out"),
+        ("promote", "s3:GetObject", f"{PREDICTIONS}/models/{TRAINING}/decision.json"),
+        ("promote", "s3:ListBucket", PREDICTIONS),
+        ("promote", "sagemaker:CreateTransformJob", f"{SAGEMAKER}:transform-job/{EVALUATION}"),
+        ("promote", "sns:Publish", NOTICES),
+        ("sweep", "sns:Publish", NOTICES),
+        ("sweep", "sagemaker:StopTransformJob", f"{SAGEMAKER}:transform-job/{EVALUATION}"),
+        ("sagemaker", "s3:GetObject", f"{WORK}/evaluations/{TRAINING}/{EVALUATION}/manifest.json"),
+        ("sagemaker", "s3:PutObject", f"{WORK}/evaluations/{TRAINING}/{EVALUATION}/out/a.png.out"),
         ("sweep", "s3:ListBucket", PREDICTIONS),
         ("sweep", "s3:GetObject", f"{PREDICTIONS}/rejected-labelled/covid/p/a.png.json"),
         ("sweep", "s3:PutObject", f"{WORK}/sweep/uploads.json"),
@@ -180,6 +195,10 @@ def test_is_allowed(roles: dict[str, Role], who: str, action: str, resource: str
         ("dispatch", "sagemaker:CreateTransformJob", f"{SAGEMAKER}:transform-job/other-1"),
         ("sweep", "sagemaker:StopTransformJob", f"{SAGEMAKER}:transform-job/other-1"),
         ("promote", "sagemaker:CreateModel", f"{SAGEMAKER}:model/other-train-1"),
+        ("promote", "sagemaker:CreateTransformJob", f"{SAGEMAKER}:transform-job/{JOB.lower()}"),
+        ("promote", "s3:PutObject", f"{WORK}/training/{TRAINING}/held_out.jsonl"),
+        ("promote", "s3:PutObject", f"{WORK}/evaluations/{TRAINING}/{EVALUATION}/out/a.png.out"),
+        ("sagemaker", "s3:PutObject", f"{WORK}/training/last_decision.json"),
         ("promote", "ssm:PutParameter", LIVE_MODEL.replace("/tomodrop/", "/other/")),
         ("scheduler", "lambda:InvokeFunction", f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:x"),
     ],

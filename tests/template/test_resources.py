@@ -65,7 +65,11 @@ def test_only_batches_and_access_logs_expire(stack: Deployed) -> None:
         for rule in stack.properties(bucket)["LifecycleConfiguration"]["Rules"]
         if "ExpirationInDays" in rule
     ]
-    assert expiring == [("WorkBucket", "batches/", "14"), ("AccessLogsBucket", None, "30")]
+    assert expiring == [
+        ("WorkBucket", "batches/", "14"),
+        ("WorkBucket", "evaluations/", "14"),
+        ("AccessLogsBucket", None, "30"),
+    ]
 
 
 @pytest.mark.parametrize("bucket", DATA_BUCKETS)
@@ -217,7 +221,8 @@ def test_messages_that_fail_are_set_aside(stack: Deployed) -> None:
 @pytest.mark.parametrize(
     ("rule", "function", "kind", "prefix"),
     [
-        ("CollectFunctionTransformJobEnded", "collect", "Transform", "tomodrop-"),
+        ("CollectFunctionTransformJobEnded", "collect", "Transform", "tomodrop-2"),
+        ("PromoteFunctionEvaluationJobEnded", "promote", "Transform", "tomodrop-eval-"),
         ("PromoteFunctionTrainingJobEnded", "promote", "Training", "tomodrop-train-"),
     ],
 )

@@ -26,6 +26,7 @@ from sagemaker.core.training.configs import (
     Compute,
     DataSource,
     MetricDefinition,
+    Networking,
     OutputDataConfig,
     S3DataSource,
     ShuffleConfig,
@@ -69,6 +70,10 @@ def start_training(options: TrainingOptions) -> str:
             instance_count=options.instance_count,
             volume_size_in_gb=options.volume_gb,
             enable_managed_spot_training=True if spot else None,
+        ),
+        networking=Networking(
+            enable_network_isolation=True,
+            enable_inter_container_traffic_encryption=options.instance_count > 1,
         ),
         stopping_condition=StoppingCondition(
             max_runtime_in_seconds=options.max_seconds,

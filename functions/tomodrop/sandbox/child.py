@@ -43,13 +43,18 @@ class Child:
 
 
 def born(nature: Nature) -> Child:
-    """Fork a child. The child itself does not return."""
+    """Fork a child. The child itself does not return. Raises OSError if there is no process."""
     upload, to_child = os.pipe()
     from_child, answer = os.pipe()
     for pipe in (to_child, answer):
         wire.widen(pipe)
     parent = os.getpid()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:
+        for pipe in (upload, to_child, from_child, answer):
+            os.close(pipe)
+        raise
     if not process:
         _live(nature, parent, upload, answer)
     os.close(upload)

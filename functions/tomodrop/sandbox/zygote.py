@@ -82,12 +82,29 @@ def _serve(channel: socket.socket, nature: Nature) -> NoReturn:
     while True:
         wire.send(channel, wire.CHILD, b"", waiting.upload, waiting.answer)
         waiting.close()
-        seconds = json.loads(wire.receive(channel)[1])
+        seconds = _next_upload(channel)
         deadline = time.monotonic() + seconds
-        working, waiting = waiting, born(nature)
-        how = _watch(working, channel, ended, deadline)
-        _end_stragglers(waiting)
+        following = _born_if_possible(nature)
+        how = _watch(waiting, channel, ended, deadline)
+        _end_stragglers(following)
         wire.send(channel, wire.END, how.encode())
+        waiting = following or born(nature)
+
+
+def _born_if_possible(nature: Nature) -> Child | None:
+    """None where there is no memory for another process: one that works may end soon."""
+    try:
+        return born(nature)
+    except OSError:
+        return None
+
+
+def _next_upload(channel: socket.socket) -> float:
+    """The seconds that the next upload is given; a child that was to be stopped has ended."""
+    kind, text, _ = wire.receive(channel)
+    while kind != wire.BEGIN:
+        kind, text, _ = wire.receive(channel)
+    return float(json.loads(text))
 
 
 def _wake_up_when_a_child_ends() -> int:
@@ -131,9 +148,9 @@ def _how(status: int) -> str:
     return "memory" if code == -signal.SIGKILL else f"{code}"
 
 
-def _end_stragglers(waiting: Child) -> None:
+def _end_stragglers(waiting: Child | None) -> None:
     """Kill what an ended child left running; it has become ours (`adopt_orphans`)."""
-    while strangers := _children() - {waiting.process}:
+    while strangers := _children() - {waiting and waiting.process}:
         for process in strangers:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)

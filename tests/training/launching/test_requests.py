@@ -18,7 +18,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.functions.builders import ENVIRONMENT, JOB, REPOSITORY
 from tomodrop.instances import expect
-from tomodrop.promotion import model_request
+from tomodrop.models import model_request
 from tomodrop.settings import Settings
 from tomodrop.training_jobs import training_request
 from tomodrop.transform_jobs import transform_request

@@ -1,0 +1,274 @@
+"""Guards of the product, broken on purpose: a simulator that lets one of them pass is no test.
+
+A mutant is a change of a function's text. It is swapped in as code, so that whoever imported the
+function runs it too.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from types import CodeType, FunctionType
+from typing import Any
+
+from tests.faults.actions import Action
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In a function (`module:name` or `module:Class.name`), `old` becomes `new`."""
+
+    where: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A broken guard, and the shortest schedule that we know to notice it.
+
+    `sweeps` False: what it breaks a sweep mends, so it is looked for without one.
+    """
+
+    edits: tuple[Edit, ...]
+    schedule: tuple[Action, ...]
+    sweeps: bool = True
+
+
+def _put(key: int, kind: int = 0) -> tuple[Action, ...]:
+    """An upload whose event arrives."""
+    return ("put", key, kind), ("notify", 0, 2)
+
+
+_PICTURE, _DAMAGED = 0, 4
+_RUN: Action = ("run", 0, 1)
+_SETTLED: Action = ("wait", 2, 0)
+_TAKEN_IN: tuple[Action, ...] = (("receive", 0, 1), _RUN)
+_DISPATCHED: tuple[Action, ...] = (_SETTLED, ("dispatch", 0, 0), _RUN)
+_COLLECTED: tuple[Action, ...] = (("event", 0, 2), _RUN)
+_ON_THE_WAY = (*_put(0), *_TAKEN_IN, *_DISPATCHED)
+_WITHOUT_OUTPUT: Action = ("transform", 0, 4)
+
+
+MUTANTS = {
+    "results are put without a condition": Mutant(
+        (
+            Edit(
+                "tomodrop.publishing:_put_if_newer",
+                'condition: dict[str, str] = {"IfNoneMatch": "*"}',
+                "condition: dict[str, str] = {}",
+            ),
+        ),
+        (
+            *_ON_THE_WAY,
+            *_ON_THE_WAY,
+            ("transform", 1, 0),
+            *_COLLECTED,
+            ("transform", 0, 0),
+            *_COLLECTED,
+        ),
+    ),
+    "sequencers are not compared": Mutant(
+        (
+            Edit(
+                "tomodrop.slices:is_newer",
+                "if candidate.sequencer and other.sequencer:",
+                "if False:",
+            ),
+        ),
+        (*_put(0, _DAMAGED), *_TAKEN_IN, *_put(0, _DAMAGED)),
+        sweeps=False,
+    ),
+    "a version without a result is not sent again": Mutant(
+        (
+            Edit(
+                "tomodrop.overdue:_go_through",
+                "[upload for upload in overdue if not finder.is_on_its_way(upload)]",
+                "[]",
+            ),
+        ),
+        (("put", 0, 0), ("notify", 0, 0)),
+    ),
+    "any result counts as the current version's": Mutant(
+        (Edit("tomodrop.overdue:is_of", "return answered.version_id ==", "return True or"),),
+        (*_put(0), ("put", 0, 0), ("notify", 0, 0)),
+    ),
+    "ends that nobody heard of are not collected": Mutant(
+        (Edit("tomodrop.sweeping:_see_to_jobs", "if status in TERMINAL_STATUSES:", "if False:"),),
+        (*_ON_THE_WAY, ("transform", 0, 0), ("event", 0, 0)),
+    ),
+    "hung jobs are not stopped": Mutant(
+        (Edit("tomodrop.sweeping:_see_to_jobs", 'status == "InProgress" and', "False and"),),
+        (*_ON_THE_WAY, ("transform", 0, 8)),
+    ),
+    "a window is planned before it has settled": Mutant(
+        (Edit("tomodrop.windows:is_settled", "return now >= end", "return True or now >= end"),),
+        (
+            *_put(0),
+            ("receive", 0, 1),
+            ("run", 0, 12),
+            ("dispatch", 0, 0),
+            ("run", 1, 1),
+            _RUN,
+        ),
+        sweeps=False,
+    ),
+    "a job of that name is an error": Mutant(
+        (
+            Edit(
+                "tomodrop.dispatching:submit_part",
+                'if error_code(error) != "ResourceInUse":',
+                "if True:",
+            ),
+        ),
+        (*_put(0), *_TAKEN_IN, _SETTLED, ("storm", 9, 0), ("dispatch", 0, 0), _RUN),
+    ),
+    "the attempt in a job's name is not the part's": Mutant(
+        (
+            Edit(
+                "tomodrop.dispatching:submit_part",
+                "part.part, part.attempt)",
+                "part.part, part.attempt + 2)",
+            ),
+        ),
+        _put(0),
+    ),
+    "slices are named before they are stored": Mutant(
+        (
+            Edit(
+                "tomodrop.uploads:Intake._store",
+                "list(pool.map(put, lines, slices))",
+                'self.late = [*getattr(self, "late", []), (put, lines, slices)]',
+            ),
+            Edit(
+                "tomodrop.uploads:Intake.write_index",
+                "return len(self._incoming)",
+                '[list(map(*late)) for late in getattr(self, "late", [])]\n'
+                "        return len(self._incoming)",
+            ),
+        ),
+        (
+            *_put(0),
+            ("receive", 0, 1),
+            ("run", 0, 12),
+            ("kill", 0, 0),
+        ),
+    ),
+    "answers are matched by their place": Mutant(
+        (
+            Edit(
+                "tomodrop.answers:read_answers",
+                "{slice_id: outputs[slice_id] for slice_id in wanted if slice_id in outputs}",
+                "dict(zip(wanted, sorted(outputs.values())))",
+            ),
+        ),
+        (*_put(0), *_put(1), *_TAKEN_IN, *_DISPATCHED, ("transform", 0, 2)),
+    ),
+    "attempts have no end": Mutant(
+        (
+            Edit(
+                "tomodrop.collecting:collect",
+                "gives_up = part.attempt >= app.settings.max_attempts",
+                "gives_up = False",
+            ),
+        ),
+        (
+            *_ON_THE_WAY,
+            _WITHOUT_OUTPUT,
+            *_COLLECTED,
+            *_DISPATCHED,
+            _WITHOUT_OUTPUT,
+            *_COLLECTED,
+        ),
+    ),
+    "the other folder is not looked at": Mutant(
+        (
+            Edit(
+                "tomodrop.publishing:publish_all",
+                "if one.other and one.other not in absent",
+                "if False",
+            ),
+        ),
+        (*_put(0, _DAMAGED), *_TAKEN_IN, *_put(0, _PICTURE)),
+        sweeps=False,
+    ),
+    "what a job left is not tried again": Mutant(
+        (
+            Edit(
+                "tomodrop.collecting:_move_on",
+                "if not left.lines:",
+                "if True:",
+            ),
+        ),
+        (*_ON_THE_WAY, _WITHOUT_OUTPUT),
+        sweeps=False,
+    ),
+    "a failed message is taken for done": Mutant(
+        (
+            Edit(
+                "intake:handler",
+                "return dict(processor.response())",
+                'return {"batchItemFailures": []}',
+            ),
+        ),
+        (*_put(0), ("storm", 1, 0), *_TAKEN_IN),
+        sweeps=False,
+    ),
+    "garbled answers count": Mutant(
+        (
+            Edit(
+                "tomodrop.answers:parse_answer",
+                'raise AnswerError("the output is empty, cut off, or not one JSON value")',
+                "answer = [0.5] * len(classes)\n    if False:\n        raise ValueError",
+            ),
+        ),
+        (*_ON_THE_WAY, ("transform", 0, 7)),
+    ),
+}
+
+
+@contextmanager
+def at_work(mutant: Mutant) -> Iterator[None]:
+    """Let the mutant run in place of the guard."""
+    with ExitStack() as swapped:
+        for where in dict.fromkeys(edit.where for edit in mutant.edits):
+            edits = [edit for edit in mutant.edits if edit.where == where]
+            swapped.enter_context(_swapped(where, edits))
+        yield
+
+
+@contextmanager
+def _swapped(where: str, edits: list[Edit]) -> Iterator[None]:
+    module_name, _, path = where.partition(":")
+    module = importlib.import_module(module_name)
+    function = _function(module, path)
+    original = function.__code__
+    text = inspect.getsource(module)
+    for edit in edits:
+        if text.count(edit.old) != 1:
+            message = f"{where} has '{edit.old}' {text.count(edit.old)} times: mend the mutant"
+            raise LookupError(message)
+        text = text.replace(edit.old, edit.new)
+    function.__code__ = _code_of(compile(text, module.__file__ or where, "exec"), path)
+    try:
+        yield
+    finally:
+        function.__code__ = original
+
+
+def _function(module: Any, path: str) -> FunctionType:
+    found: Any = reduce(getattr, path.split("."), module)
+    while hasattr(found, "__wrapped__"):
+        found = found.__wrapped__
+    assert isinstance(found, FunctionType)
+    return found
+
+
+def _code_of(code: CodeType, path: str) -> CodeType:
+    for name in path.split("."):
+        (code,) = [
+            one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name
+        ]
+    return code

@@ -1,0 +1,322 @@
+"""One simulated world: the real handlers, moto, and everything between them that can go wrong."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSResponse
+from moto.s3.models import s3_backends
+
+from local.s3_events import ObjectChange, notification
+from tests.faults.checker import Watch
+from tests.faults.invocations import Invocation
+from tests.faults.network import Call, Order, carry_out, json_answer
+from tests.faults.sagemaker import SimulatedSageMaker
+from tests.faults.stage import Stage
+from tests.faults.uploads import Kind, Version, body_of, sequencer_of
+from tests.functions.builders import ACCOUNT, MODEL, sqs_event
+from tests.functions.conftest import Context
+from tomodrop.live_model import write_live_model
+
+VISIBILITY_S = 360
+MAX_RECEIVES = 5
+# Lambda calls an asynchronous function three times in all before it gives up.
+ASYNC_TRIES = 3
+LAMBDA_LIMIT_S = 900
+
+
+@dataclass(eq=False)
+class Message:
+    """A message of the intake queue."""
+
+    body: str
+    visible_at: float = 0
+    receives: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What EventBridge has for a function. `tries`: how often it was called for it in vain."""
+
+    function: str
+    payload: dict[str, Any]
+    tries: int = 0
+
+
+@dataclass
+class Storm:
+    """The next `left` requests to a service go wrong."""
+
+    order: Order
+    left: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What waits in the cloud now."""
+
+    messages: list[Message]
+    jobs: list[str]
+    events: list[Event]
+
+
+@dataclass
+class World:
+    """State of the cloud around the functions, and `fired`: what went wrong how often."""
+
+    stage: Stage
+    versions: dict[str, list[Version]] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    notifications: list[str] = field(default_factory=list)
+    queue: list[Message] = field(default_factory=list)
+    dead_letters: list[Message] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    invocations: list[Invocation] = field(default_factory=list)
+    storms: dict[str, Storm] = field(default_factory=dict)
+    skews: dict[str, float] = field(default_factory=dict)
+    hung: set[str] = field(default_factory=set)
+    fired: Counter[str] = field(default_factory=Counter)
+    trace: list[str] = field(default_factory=list)
+    started: int = 0
+    current: Invocation | None = None
+
+    def __post_init__(self) -> None:
+        self.app, self.settings = self.stage.app, self.stage.app.settings
+        self.sagemaker = SimulatedSageMaker(self.stage.read, self.stage.write, self.now)
+        self.watch = Watch(self)
+        self.stage.answer = self.answer
+        self.stage.slept = self._slept
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the services' clock."""
+        return self.stage.clock.now.timestamp()
+
+    def moment(self) -> Moment:
+        """Messages that can be received, jobs that run (and do not hang), events of jobs."""
+        running = self.sagemaker.running("transform-job")
+        jobs = [name for name in running if name not in self.hung]
+        return Moment(self.visible(), jobs, self.take_events())
+
+    # ---- requests
+
+    def answer(self, call: Call) -> AWSResponse:
+        """Every request of every client: an invocation's waits for its fate first."""
+        invocation = self.current
+        if invocation is None:
+            return self._send(call)
+        order = invocation.pause(call)
+        self.stage.clock.show()
+        try:
+            return carry_out(order, call, self._send)
+        finally:
+            self.stage.clock.show(invocation.skew_s)
+
+    def _send(self, call: Call) -> AWSResponse:
+        if call.service == "sagemaker":
+            body = call.request.body
+            assert isinstance(body, bytes)
+            status, content = self.sagemaker.answer(call.operation, body)
+            return json_answer(str(call.request.url), status, content)
+        answer = self.stage.to_moto(call)
+        if self._changes_results(call) or call.operation == "PutParameter":
+            self.watch.look()
+        return answer
+
+    def _changes_results(self, call: Call) -> bool:
+        host = str(urlsplit(str(call.request.url)).netloc)
+        return call.operation in ("PutObject", "DeleteObject") and host.startswith(
+            self.settings.predictions_bucket
+        )
+
+    def _slept(self, _: float) -> None:
+        self.fired["a request tried again"] += 1
+
+    def _fate_of(self, call: Call) -> Order:
+        storm = self.storms.get(call.service)
+        if not storm or storm.left == 0:
+            return Order.GO
+        if storm.order is Order.QUOTA and not call.operation.startswith("Create"):
+            return Order.GO
+        storm.left -= 1
+        return storm.order
+
+    # ---- invocations
+
+    def invoke(self, function: str, payload: Any, event: dict[str, Any]) -> Invocation:
+        """Begin an invocation: it waits before its first call. `payload` is what it is for."""
+        self.started += 1
+        limit_s = self.settings.intake_timeout_seconds if function == "intake" else LAMBDA_LIMIT_S
+        handler = self.stage.modules[function].handler
+        invocation = Invocation(
+            name=f"{function}-{self.started}",
+            function=function,
+            work=lambda: handler(event, Context()),
+            deadline=self.now() + limit_s,
+            skew_s=self.skews.get(function, 0),
+            payload=payload,
+        )
+        self.invocations.append(invocation)
+        if any(other.function == function for other in self.invocations[:-1]):
+            self.fired[f"two of {function} at once"] += 1
+        if invocation.skew_s:
+            self.fired["a function's clock is wrong"] += 1
+        self._resume(invocation, None)
+        return invocation
+
+    def step(self, invocation: Invocation, order: Order | None = None) -> None:
+        """Let an invocation's next call have its fate: this one, or what the weather says."""
+        call = invocation.waiting
+        assert call
+        order = order or self._fate_of(call)
+        if order is not Order.GO:
+            self.fired[f"{order.value} ({call.service})"] += 1
+        self.trace.append(f"  {invocation.name}: {call.operation} {order.value}")
+        self._resume(invocation, order)
+
+    def finish(self, invocation: Invocation) -> None:
+        """Let an invocation run to its end."""
+        while invocation.outcome is None:
+            self.step(invocation)
+
+    def _resume(self, invocation: Invocation, order: Order | None) -> None:
+        self.current = invocation
+        self.stage.clock.show(invocation.skew_s)
+        if order is None:
+            invocation.start()
+        else:
+            invocation.go_on(order)
+        self.current = None
+        self.stage.clock.show()
+        if invocation.outcome:
+            self.trace.append(f"  {invocation.name}: {invocation.outcome} {invocation.error!r}")
+            self.invocations.remove(invocation)
+            self._ended(invocation)
+        for body in self.stage.take_sent():
+            self.queue.append(Message(body))
+        self.watch.raise_broken()
+
+    def _ended(self, invocation: Invocation) -> None:
+        if invocation.function == "intake":
+            self._delete_messages(invocation)
+        elif isinstance(invocation.payload, Event) and invocation.outcome != "ok":
+            event = invocation.payload
+            if event.tries + 1 < ASYNC_TRIES:
+                self.events.append(Event(event.function, event.payload, event.tries + 1))
+            else:
+                self.fired["an event given up"] += 1
+
+    def advance(self, seconds: float, *, lands_late: bool = False) -> None:
+        """Let time pass. Invocations past their limit die; `lands_late`: a last request arrives."""
+        self.stage.clock.advance(seconds)
+        for invocation in [one for one in self.invocations if one.deadline < self.now()]:
+            self.fired["an invocation timed out"] += 1
+            self.step(invocation, Order.DIE_AFTER if lands_late else Order.DIE_BEFORE)
+
+    # ---- uploads, S3's events and the queue
+
+    def put(self, key: str, kind: Kind) -> None:
+        """A user puts a version; S3 has an event to send of it."""
+        # S3 knows the order of two puts in one second; moto goes by their times.
+        self.stage.clock.advance(0.01)
+        rank = sum(len(versions) for versions in self.versions.values())
+        body = body_of(rank, kind)
+        bucket = self.settings.uploads_bucket
+        stored = s3_backends[ACCOUNT]["aws"].put_object(bucket, key, body)
+        etag = stored.etag.strip('"')
+        version = Version(key, rank, kind, body, stored.version_id, etag, self.now())
+        self.versions.setdefault(key, []).append(version)
+        self.deleted.discard(key)
+        self.notifications.append(self._notification(version))
+
+    def delete(self, key: str) -> None:
+        """A user deletes an upload."""
+        self.stage.clock.advance(0.01)
+        self.app.s3.delete_object(Bucket=self.settings.uploads_bucket, Key=key)
+        self.deleted.add(key)
+
+    def _notification(self, version: Version) -> str:
+        change = ObjectChange(
+            event_name="s3:ObjectCreated:Put",
+            event_time=self.stage.clock.now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+            region="us-east-1",
+            account=ACCOUNT,
+            bucket=self.settings.uploads_bucket,
+            configuration_id="simulated",
+            key=version.key,
+            version_id=version.version_id,
+            etag=version.etag,
+            size=len(version.body),
+            sequencer=sequencer_of(version.rank),
+        )
+        return json.dumps(notification(change))
+
+    def message(self, body: str) -> Message:
+        """A new message."""
+        return Message(body)
+
+    def visible(self) -> list[Message]:
+        """Messages that can be received."""
+        return [message for message in self.queue if message.visible_at <= self.now()]
+
+    def receive(self, messages: list[Message], *, again: bool = False) -> Invocation | None:
+        """Hand messages to intake; `again`: they stay visible, so another may get them as well."""
+        taken = []
+        for message in messages:
+            if message.receives >= MAX_RECEIVES:
+                self.queue.remove(message)
+                self.dead_letters.append(message)
+                self.fired["a message set aside"] += 1
+                continue
+            message.receives += 1
+            if not again:
+                message.visible_at = self.now() + VISIBILITY_S
+            taken.append(message)
+        if not taken:
+            return None
+        return self.invoke("intake", taken, sqs_event(*(message.body for message in taken)))
+
+    def _delete_messages(self, invocation: Invocation) -> None:
+        if invocation.outcome != "ok":
+            return
+        failed = {one["itemIdentifier"] for one in invocation.answer["batchItemFailures"]}
+        for number, message in enumerate(invocation.payload):
+            if f"message-{number}" not in failed and message in self.queue:
+                self.queue.remove(message)
+
+    # ---- schedules and SageMaker's events
+
+    def scheduled(self, function: str) -> Invocation:
+        """A schedule fires."""
+        time = self.stage.clock.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        event = Event(function, {"scheduled_time": time}, ASYNC_TRIES)
+        return self.invoke(function, event, event.payload)
+
+    def take_events(self) -> list[Event]:
+        """Events that can be delivered, also those of jobs that ended just now."""
+        for payload in self.sagemaker.outbox:
+            kind = payload["detail-type"]
+            self.events.append(Event("collect" if "Transform" in kind else "promote", payload))
+        self.sagemaker.outbox.clear()
+        return self.events
+
+    def deliver(self, event: Event) -> Invocation:
+        """Call the function that an event is for."""
+        return self.invoke(event.function, event, event.payload)
+
+    # ---- the model
+
+    def go_live(self) -> None:
+        """A model is live from the start."""
+        artefact = (self.settings.work_bucket, "training/first/output/model.tar.gz")
+        self.stage.write(*artefact, b"weights")
+        write_live_model(self.app, MODEL)
+        self.app.sagemaker.create_model(
+            ModelName=MODEL.model_name,
+            PrimaryContainer={
+                "Image": self.settings.algorithm_image,
+                "ModelDataUrl": f"s3://{artefact[0]}/{artefact[1]}",
+            },
+            ExecutionRoleArn=self.settings.sagemaker_role_arn,
+        )
