@@ -364,6 +364,8 @@ def main() -> None:
     if given.client:
         client(given.client, given.seconds, LITSERVE if given.litserve else OURS)
         return
+    # Told to end, it ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     load = os.getloadavg()[0]
     lines = [
         f"# Serving, `python -m benchmarks.serving`: {count_cores()} cores of {cpu_name()}",
