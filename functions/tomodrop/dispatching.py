@@ -128,22 +128,38 @@ def _submit_all(
 
 
 @tracer.capture_method(capture_response=False)
-def submit_part(app: App, batches: Batches, part: Part, model: LiveModel) -> Choice | None:
-    """Make the part's transform job. A job of that name exists already: that is success.
+def submit_part(app: App, batches: Batches, part: Part, live: LiveModel) -> Choice | None:
+    """Make the part's transform job: with the model it began with, at first the live one.
 
     Returns what it runs on. None: the part waited for a model until its slices expired
     (WorkRetentionDays).
     """
     tracer.put_annotation("batch", part.batch)
-    job = JobName(app.settings.job_name_prefix, part.batch, part.part, part.attempt)
-    work = app.settings.work_bucket
-    lines = objects.read_if_there(app.s3, work, part.slices_key)
-    if lines is None:
+    body = objects.read_if_there(app.s3, app.settings.work_bucket, part.slices_key)
+    if body is None:
         logger.warning("a part expired", extra={"batch": part.batch, "part": part.part})
         batches.drop(part)
         return None
+    lines = list(read_lines(body))
+    model = LiveModel.model_validate_json(part.model) if part.model else live
+    try:
+        return _make_job(app, batches, part, lines, model)
+    except ClientError as error:
+        # SageMaker's code for a model that is not there any more, among other faults.
+        if model == live or error_code(error) != "ValidationException":
+            raise
+        logger.warning("the live model goes on", extra={"batch": part.batch, "part": part.part})
+        return _make_job(app, batches, part, lines, live)
+
+
+def _make_job(
+    app: App, batches: Batches, part: Part, lines: list[IndexLine], model: LiveModel
+) -> Choice:
+    """A job of that name exists already: that is success."""
+    job = JobName(app.settings.job_name_prefix, part.batch, part.part, part.attempt)
+    work = app.settings.work_bucket
     scored = Scored.before(app, part, model.model_name).outputs
-    slice_ids = [line.slice_id for line in read_lines(lines) if line.slice_id not in scored]
+    slice_ids = [line.slice_id for line in lines if line.slice_id not in scored]
     manifest = transform_manifest(work, keys.batch_slices(part.batch), slice_ids)
     objects.write(app.s3, work, keys.job_manifest(job), manifest, "application/json")
     choice = _choose(app.settings, len(slice_ids))

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 import dispatch as step
 from tests.functions.builders import MODEL, go_live, png, put_answers, results
@@ -98,12 +99,40 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(stack: App) -> None:
     assert end(stack, 2, [volume[0], volume[2]]) == Collected(predicted=1)
 
 
-def test_another_model_scores_all_slices_itself(stack: App) -> None:
-    """A volume's slices are never read by two models."""
+def model_of(stack: App, attempt: int) -> str:
+    described = stack.sagemaker.describe_transform_job(TransformJobName=str(job(attempt)))
+    return described["ModelName"]
+
+
+def test_a_batch_ends_on_the_model_that_it_began_with(stack: App) -> None:
     volume = begin(stack, 3)
-    end(stack, 1, volume[:2], b"[0.9, 0.1]")
+    end(stack, 1, volume[:2])
     go_live(stack, NEWER)
     dispatch(stack, SETTLED)
+    assert model_of(stack, 2) == MODEL.model_name
+    assert scored(stack, 2) == ids(volume[2:])
+    assert end(stack, 2, volume[2:]) == Collected(predicted=1)
+    (document,) = results(stack).values()
+    assert document["model"]["name"] == MODEL.model_name
+
+
+def test_where_its_model_is_gone_the_live_one_scores_all_slices_itself(stack: App) -> None:
+    """A volume's slices are never read by two models."""
+    volume = begin(stack, 3)
+    end(stack, 1, volume[:2])
+    go_live(stack, NEWER)
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        if json.loads(params["body"])["ModelName"] == MODEL.model_name:
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "CreateTransformJob")
+
+    event = "before-call.sagemaker.CreateTransformJob"
+    stack.sagemaker.meta.events.register(event, refuse)
+    try:
+        dispatch(stack, SETTLED)
+    finally:
+        stack.sagemaker.meta.events.unregister(event, refuse)
+    assert model_of(stack, 2) == NEWER.model_name
     assert scored(stack, 2) == ids(volume)
     assert end(stack, 2, volume[2:]) == Collected(rejected=1)
     (document,) = results(stack).values()
