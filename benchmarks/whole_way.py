@@ -78,20 +78,17 @@ class Mark:
 class Watch:
     """Reads the CPU time of this process and of its children, told apart by what they run."""
 
-    server: float = 0.0
-    _seen: dict[int, float] = field(default_factory=dict)
+    _functions: dict[int, float] = field(default_factory=dict)
+    _server: dict[int, float] = field(default_factory=dict)
 
     def look(self) -> Mark:
-        """Read all; a server's last reading counts when it has ended."""
-        functions = 0.0
+        """Read all; of what has ended, or could not be read, the last reading counts."""
         for pid in _children(os.getpid()):
             command, seconds = _read(pid)
-            if "training.algorithm" in command:
-                self._seen[pid] = seconds
-            else:
-                functions += seconds
-        self.server = sum(self._seen.values())
-        return Mark(time.perf_counter(), (time.process_time(), functions, self.server))
+            kind = self._server if "training.algorithm" in command else self._functions
+            kind[pid] = max(seconds, kind.get(pid, 0.0))
+        functions, server = sum(self._functions.values()), sum(self._server.values())
+        return Mark(time.perf_counter(), (time.process_time(), functions, server))
 
 
 def _children(pid: int) -> Iterator[int]:
@@ -109,13 +106,13 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _read(pid: int) -> tuple[str, float]:
-    """The command line and CPU seconds of a process, its ended children included."""
+    """The command line of a process and its own CPU seconds."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_text()
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return "", 0.0
-    return command, sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+    return command, sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def install(cloud: Cloud, folder: Path) -> None:
