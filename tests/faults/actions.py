@@ -10,7 +10,8 @@ from dataclasses import replace
 from tests.faults.network import Order
 from tests.faults.sagemaker import Fate
 from tests.faults.uploads import INCOMING, KINDS, LABELLED
-from tests.faults.world import Storm, World
+from tests.faults.waiting import Storm
+from tests.faults.world import World
 
 Action = tuple[str, int, int]
 _KEYS = (*INCOMING, *LABELLED[:1])

@@ -16,50 +16,17 @@ from tests.faults.network import Call, Order, carry_out, json_answer
 from tests.faults.sagemaker import SimulatedSageMaker
 from tests.faults.stage import Stage
 from tests.faults.uploads import Kind, Version, body_of, sequencer_of
+from tests.faults.waiting import Event, Message, Moment, Storm
 from tests.functions.builders import ACCOUNT, MODEL, sqs_event
 from tests.functions.conftest import Context
 from tomodrop.live_model import write_live_model
 
 VISIBILITY_S = 360
-MAX_RECEIVES = 5
+# Five in template.yaml: of fewer the dead-letter queue is met in short schedules too.
+MAX_RECEIVES = 2
 # Lambda calls an asynchronous function three times in all before it gives up.
 ASYNC_TRIES = 3
 LAMBDA_LIMIT_S = 900
-
-
-@dataclass(eq=False)
-class Message:
-    """A message of the intake queue."""
-
-    body: str
-    visible_at: float = 0
-    receives: int = 0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What EventBridge has for a function. `tries`: how often it was called for it in vain."""
-
-    function: str
-    payload: dict[str, Any]
-    tries: int = 0
-
-
-@dataclass
-class Storm:
-    """The next `left` requests to a service go wrong."""
-
-    order: Order
-    left: int
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What waits in the cloud now."""
-
-    messages: list[Message]
-    jobs: list[str]
-    events: list[Event]
 
 
 @dataclass
