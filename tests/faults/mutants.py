@@ -118,7 +118,7 @@ MUTANTS = {
     "a job of that name is an error": Mutant(
         (
             Edit(
-                "tomodrop.dispatching:submit_part",
+                "tomodrop.dispatching:_make_job",
                 'if error_code(error) != "ResourceInUse":',
                 "if True:",
             ),
@@ -128,7 +128,7 @@ MUTANTS = {
     "the attempt in a job's name is not the part's": Mutant(
         (
             Edit(
-                "tomodrop.dispatching:submit_part",
+                "tomodrop.dispatching:_make_job",
                 "part.part, part.attempt)",
                 "part.part, part.attempt + 2)",
             ),
@@ -251,7 +251,11 @@ def _swapped(where: str, edits: list[Edit]) -> Iterator[None]:
             message = f"{where} has '{edit.old}' {text.count(edit.old)} times: mend the mutant"
             raise LookupError(message)
         text = text.replace(edit.old, edit.new)
-    function.__code__ = _code_of(compile(text, module.__file__ or where, "exec"), path)
+    changed = _code_of(compile(text, original.co_filename, "exec"), path)
+    if changed == original:
+        message = f"{where} is not where the guard stands any more: mend the mutant"
+        raise LookupError(message)
+    function.__code__ = changed
     try:
         yield
     finally:
