@@ -143,16 +143,16 @@ def submit_part(app: App, batches: Batches, part: Part, live: LiveModel) -> Choi
     lines = list(read_lines(body))
     model = LiveModel.model_validate_json(part.model) if part.model else live
     try:
-        return _make_job(app, batches, part, lines, model)
+        return _submit_with(app, batches, part, lines, model)
     except ClientError as error:
         # SageMaker's code for a model that is not there any more, among other faults.
         if model == live or error_code(error) != "ValidationException":
             raise
         logger.warning("the live model goes on", extra={"batch": part.batch, "part": part.part})
-        return _make_job(app, batches, part, lines, live)
+        return _submit_with(app, batches, part, lines, live)
 
 
-def _make_job(
+def _submit_with(
     app: App, batches: Batches, part: Part, lines: list[IndexLine], model: LiveModel
 ) -> Choice:
     """A job of that name exists already: that is success."""

@@ -5,8 +5,8 @@ import pytest
 from tests.faults.stage import Stage, stage
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def on() -> Iterator[Stage]:
-    """One stage for all schedules of a process."""
+    """One stage for the schedules of a module: it patches what other tests need whole."""
     with stage() as entered:
         yield entered

@@ -118,7 +118,7 @@ MUTANTS = {
     "a job of that name is an error": Mutant(
         (
             Edit(
-                "tomodrop.dispatching:_make_job",
+                "tomodrop.dispatching:_submit_with",
                 'if error_code(error) != "ResourceInUse":',
                 "if True:",
             ),
@@ -128,7 +128,7 @@ MUTANTS = {
     "the attempt in a job's name is not the part's": Mutant(
         (
             Edit(
-                "tomodrop.dispatching:_make_job",
+                "tomodrop.dispatching:_submit_with",
                 "part.part, part.attempt)",
                 "part.part, part.attempt + 2)",
             ),
