@@ -61,7 +61,7 @@ def _kills(times: int, seed: int, longest_s: float) -> int:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(killed.kinds.items()))
             print(
                 f"{killed.times} of {times} killed ({kinds}), {killed.files} files dropped, "
-                f"about {left_s / 60:.0f} min left",
+                f"about {max(left_s, 0) / 60:.0f} min left",
                 flush=True,
             )
     except KillsError as lost:
