@@ -15,25 +15,21 @@ import logging
 import os
 import platform
 import resource
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from stat import S_ISREG
 from tempfile import gettempdir
 from typing import Self
 
+from benchmarks.apart import REPOSITORY, measure_against, server
 from benchmarks.labelled_cloud import PREDICTIONS, UPLOADS, WORK
 from tomodrop import audit, copies, dataset, manifests, retraining
 from tomodrop.clients import connect
 from tomodrop.settings import Settings
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "benchmarks" / "results" / "manifests.md"
 LAMBDA_S, LAMBDA_MIB = 900, 2048
 MIB = 1024 * 1024
@@ -161,38 +157,10 @@ def _time(module: object, name: str, stages: dict[str, float]) -> None:
     setattr(module, name, timed)
 
 
-@contextmanager
-def cloud(shape: Shape) -> Iterator[str]:
-    """The services, in a process of their own."""
-    command = [sys.executable, "-m", "benchmarks.labelled_cloud", *map(str, asdict(shape).values())]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        assert server.stdin
-        yield server.stdout.readline().strip()
-        server.stdin.close()
-        server.stdout.read()
-
-
 def run(shape: Shape) -> Figures:
     """Measure one set in processes of its own."""
-    with cloud(shape) as url:
-        environment = os.environ | {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "benchmark",
-            "AWS_SECRET_ACCESS_KEY": "benchmark",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.manifests", "--measure"],
-            cwd=REPOSITORY,
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+    with server("benchmarks.labelled_cloud", *map(str, asdict(shape).values())) as url:
+        return Figures(**measure_against(url, "benchmarks.manifests"))
 
 
 def table(rows: list[tuple[Shape, Figures]]) -> str:

@@ -14,13 +14,11 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
+from benchmarks.apart import REPOSITORY, measure_against, server
 from tomodrop import keys
 from tomodrop.clients import THREADS, connect
 from tomodrop.faults import Faults
@@ -36,7 +35,6 @@ from tomodrop.overdue import RESERVE_S, send_again
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, Source, write_lines
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "benchmarks" / "results" / "sweep.md"
 LIMIT_S, MEMORY_MB = 900, 1769
 PAGE = 1000
@@ -228,37 +226,10 @@ def _resident_mib(field: str) -> float:
     return int(kibi) / 1024
 
 
-@contextmanager
-def stub(count: int, page_seconds: float) -> Iterator[str]:
-    """The stub in a process of its own; where it listens."""
-    command = [sys.executable, "-m", "benchmarks.sweep", "--serve", str(count), str(page_seconds)]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        yield server.stdout.readline().strip()
-        server.stdin.close()
-
-
 def compare(count: int, page_seconds: float) -> str:
     """A row of the table."""
-    with stub(count, page_seconds) as url:
-        environment = os.environ | {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.sweep", "--measure"],
-            cwd=REPOSITORY,
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    found = json.loads(done.stdout.splitlines()[-1])
+    with server("benchmarks.sweep", "--serve", str(count), str(page_seconds)) as url:
+        found = measure_against(url, "benchmarks.sweep")
     lost, waiting = count // LOST, count // WAITING
     assert (found["sent_again"], found["count"]) == (lost, lost + waiting), found
     return (
