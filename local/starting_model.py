@@ -43,5 +43,5 @@ def starting_model_key(archive: Path) -> str:
 def put_starting_model(s3: Any, bucket: str, archive: Path) -> None:
     """Put the archive where the parameter StartingModelKey points, unless it is there."""
     key = starting_model_key(archive)
-    if key not in set(objects.keys_under(s3, bucket, key)):
+    if not objects.is_there(s3, bucket, key):
         s3.upload_file(str(archive), bucket, key)
