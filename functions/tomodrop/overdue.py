@@ -23,6 +23,7 @@ from tomodrop.listings import Upload, Version, map_ahead
 from tomodrop.merge_join import Row
 from tomodrop.positions import Position
 from tomodrop.publishing import let_one_go, source_of
+from tomodrop.rejections import drop_rejection
 from tomodrop.sending import Sender
 from tomodrop.slices import Source, read_lines
 
@@ -128,6 +129,7 @@ class _Finder:
             if upload is None or upload.current is None or upload.current.modified > self._young:
                 continue
             if folder == keys.LABELLED and _number(upload.id) in self._taken_in:
+                self._drop_rejection(row, upload.current)
                 continue
             answered = answer_by_time(row)
             if answered is None:
@@ -157,6 +159,12 @@ class _Finder:
                 bucket = self._app.settings.predictions_bucket
                 let_one_go(self._app.s3, bucket, row.upload.key)
 
+    def _drop_rejection(self, row: Row, taken_in: Version) -> None:
+        """What is in the data set is not rejected, as when it was taken in."""
+        if row.upload and any(row.results):
+            with self._faults.noted("dropping the rejection of an upload that was taken in"):
+                drop_rejection(self._app, _source_of(row.upload.key, taken_in))
+
     @cached_property
     def _taken_in(self) -> frozenset[int]:
         """Labelled versions that are in the data set, with the pixels that it has now."""
@@ -175,8 +183,25 @@ def is_of(answered: Source, version: Version) -> bool:
     """Whether the source that a result's metadata tell of is this version of its upload."""
     if version.version_id not in ("", "null"):
         return answered.version_id == version.version_id
-    put = version.modified.astimezone(UTC).isoformat(timespec="seconds")
-    return answered.last_modified == put
+    return answered.last_modified == _put_at(version)
+
+
+def _put_at(version: Version) -> str:
+    return version.modified.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _source_of(key: str, version: Version) -> Source:
+    """What a listing tells of an upload's version: neither a sequencer nor a digest."""
+    return Source(
+        bucket="",
+        key=key,
+        version_id=version.version_id,
+        etag=version.etag,
+        sequencer="",
+        size_bytes=version.size_bytes,
+        sha256="",
+        last_modified=_put_at(version),
+    )
 
 
 def _ids_on_their_way(app: App, pool: Executor) -> Iterator[int]:

@@ -132,6 +132,13 @@ def let_one_go(s3: "S3Client", bucket: str, upload_key: str) -> None:
         _delete_unless_replaced(s3, bucket, homes[1], rejection)
 
 
+def drop_unless_newer(s3: "S3Client", bucket: str, key: str, than: Source) -> None:
+    """Delete an upload's result or picture, unless it is of a newer version than this one."""
+    there = _stored(s3, bucket, key)
+    if there and not is_newer(there.source, than):
+        _delete_unless_replaced(s3, bucket, key, there)
+
+
 def absent_keys(s3: "S3Client", bucket: str, wanted: Sequence[str]) -> set[str]:
     """Those of the keys that are certainly not there, found by listing from the first to the last.
 
@@ -165,7 +172,7 @@ def _put(s3: "S3Client", bucket: str, outcome: Outcome) -> _Written:
     body = _Body(source, outcome.result.to_json(), _JSON, has_picture=picture is not None)
     is_new, mine = _put_if_newer(s3, bucket, own, body)
     if picture is not None and not (mine and mine.has_picture):
-        _drop_picture(s3, bucket, source)
+        drop_unless_newer(s3, bucket, keys.class_maps_key(source.key), source)
     return _Written(source, status, own, other, is_new, mine)
 
 
@@ -191,16 +198,8 @@ def _settle(s3: "S3Client", bucket: str, written: _Written) -> bool:
 
 def _withdraw(s3: "S3Client", bucket: str, key: str, seen: _Stored, by: Source) -> None:
     if seen.has_picture:
-        _drop_picture(s3, bucket, by)
+        drop_unless_newer(s3, bucket, keys.class_maps_key(by.key), by)
     _delete_unless_replaced(s3, bucket, key, seen)
-
-
-def _drop_picture(s3: "S3Client", bucket: str, by: Source) -> None:
-    """Delete the upload's picture if it is of version `by` or an older one."""
-    key = keys.class_maps_key(by.key)
-    there = _stored(s3, bucket, key)
-    if there and not is_newer(there.source, by):
-        _delete_unless_replaced(s3, bucket, key, there)
 
 
 def _outweighs(source: Source, status: Literal["predicted", "rejected"], opposite: Source) -> bool:
@@ -256,7 +255,7 @@ def _put_if_newer(
         if there and not is_newer(source, there.source):
             return False, None if is_newer(there.source, source) else there
         if there and there.has_picture and not body.has_picture:
-            _drop_picture(s3, bucket, source)
+            drop_unless_newer(s3, bucket, keys.class_maps_key(source.key), source)
         condition = {"IfMatch": there.etag} if there else {"IfNoneMatch": "*"}
     raise lost
 

@@ -15,8 +15,7 @@ from tomodrop.errors import OutOfTimeError, UploadGone, UploadRejected, WindowCl
 from tomodrop.events import UploadEvent
 from tomodrop.imaging.normalised import NormalisedSlice
 from tomodrop.imaging.version import NORMALISER
-from tomodrop.predictions import Rejection, rejected
-from tomodrop.publishing import publish
+from tomodrop.rejections import drop_rejections, reject
 from tomodrop.sandbox.parent import Sandbox
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, Label, Source, write_lines
@@ -124,7 +123,9 @@ class Intake:
         (self._labelled if label else self._incoming).extend(lines)
 
     def write_index(self) -> int:
-        """Name the slices, as the very last act: until then they do not exist.
+        """Name the slices, after all are stored: until then they do not exist.
+
+        Labelled uploads that are named are not rejected any more, if they were before.
 
         Returns how many slices were named.
 
@@ -140,6 +141,7 @@ class Intake:
             self._write_part(keys.batch_index(self.batch), self._incoming)
         if self._labelled:
             self._write_part(keys.DATASET_INDEX, self._labelled)
+            drop_rejections(self._app, {line.source for line in self._labelled})
         return len(self._incoming) + len(self._labelled)
 
     def _write_part(self, folder: str, lines: list[IndexLine]) -> None:
@@ -257,9 +259,3 @@ def index_lines(
         )
         for place, made in enumerate(slices)
     ]
-
-
-def reject(app: App, source: Source, fault: UploadRejected) -> None:
-    """Publish why an upload cannot be classified."""
-    rejection = Rejection(code=fault.code, message=fault.message, remedy=fault.remedy)
-    publish(app.s3, app.settings.predictions_bucket, source, rejected(source, rejection))

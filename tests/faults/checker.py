@@ -110,6 +110,8 @@ def _faults_of_labelled(world: "World", newest: Version) -> list[str]:
     }
     if newest.version_id not in named:
         return [f"I1: {newest.key} is not in the labelled set"]
+    if keys.rejection_key(newest.key) in result_keys(world):
+        return [f"I1: {newest.key} is in the labelled set, and rejected"]
     return []
 
 

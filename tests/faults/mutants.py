@@ -43,6 +43,7 @@ def _put(key: int, kind: int = 0) -> tuple[Action, ...]:
 
 
 _PICTURE, _DAMAGED = 0, 4
+_LABELLED = 3
 _RUN: Action = ("run", 0, 1)
 _SETTLED: Action = ("wait", 2, 0)
 _TAKEN_IN: tuple[Action, ...] = (("receive", 0, 1), _RUN)
@@ -193,6 +194,42 @@ MUTANTS = {
         ),
         (*_put(0, _DAMAGED), *_TAKEN_IN, *_put(0, _PICTURE)),
         sweeps=False,
+    ),
+    "a rejection outlives the slices of a newer version": Mutant(
+        (
+            Edit(
+                "tomodrop.uploads:Intake.write_index",
+                "drop_rejections(self._app, {line.source for line in self._labelled})",
+                "pass",
+            ),
+        ),
+        (*_put(_LABELLED, _DAMAGED), *_TAKEN_IN, *_put(_LABELLED), *_TAKEN_IN),
+        sweeps=False,
+    ),
+    "a late rejection is not held against the current version": Mutant(
+        (Edit("tomodrop.rejections:reject", "and _is_replaced(app, source)", "and False"),),
+        (
+            ("put", _LABELLED, _DAMAGED),
+            ("put", _LABELLED, _PICTURE),
+            ("notify", 1, 2),
+            *_TAKEN_IN,
+            ("notify", 0, 2),
+        ),
+        sweeps=False,
+    ),
+    "what was taken in stays rejected": Mutant(
+        (Edit("tomodrop.overdue:_Finder._drop_rejection", "any(row.results)", "False"),),
+        (
+            *_put(_LABELLED, _DAMAGED),
+            *_TAKEN_IN,
+            *_put(_LABELLED),
+            ("receive", 0, 1),
+            ("run", 0, 12),
+            ("storm", 1, 11),
+            _RUN,
+            _SETTLED,
+            *_TAKEN_IN,
+        ),
     ),
     "what a job left is not tried again": Mutant(
         (

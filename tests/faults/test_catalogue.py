@@ -12,7 +12,7 @@ _NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
 def test_every_fault_of_the_catalogue_has_a_row() -> None:
-    assert [int(number) for number, _, _ in ROWS] == list(range(1, 39))
+    assert [int(number) for number, _, _ in ROWS] == list(range(1, 40))
 
 
 def test_every_row_names_tests_that_are_there() -> None:

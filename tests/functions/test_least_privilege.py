@@ -200,6 +200,12 @@ def two_rejections_of_one_key(app: App, acting: Acting) -> None:
             take_in(acting, upload(app, key, b"no picture", sequencer))
 
 
+def a_labelled_rejection_and_then_a_good_version(app: App, acting: Acting) -> None:
+    key = "labelled/covid/p1/a.png"
+    take_in(acting, upload(app, key, b"no picture", "0010"))
+    take_in(acting, upload(app, key, png(), "0060"))
+
+
 def two_predictions_of_one_key(app: App, acting: Acting) -> None:
     go_live(app)
     predict(app, acting, "incoming/a.png", "0010", "0060")
@@ -339,9 +345,14 @@ def a_receipt_that_breaks_off_and_goes_on(app: App, acting: Acting) -> None:
         go_on_with_audit(app, now, partial(float, 900.0))
 
 
-def a_sweep_past_an_old_rejection(app: App, acting: Acting) -> None:
-    old, _ = (upload(app, "labelled/a.png", b"no picture", number) for number in ("0010", "0060"))
-    take_in(acting, old)
+def a_sweep_past_old_rejections(app: App, acting: Acting) -> None:
+    """One of a version whose successor nobody heard of, one that intake could not let go."""
+    lost, kept = "labelled/lost.png", "labelled/covid/p1/kept.png"
+    take_in(acting, *(upload(app, key, b"no picture", "0010") for key in (lost, kept)))
+    upload(app, lost, png())
+    good = upload(app, kept, png())
+    with refusing(app.s3, "HeadObject", "AccessDenied", status=403), suppress(ClientError):
+        take_in(acting, good)
     with acting("sweep"):
         sweep(app, datetime.now(UTC) + timedelta(days=2))
 
@@ -358,6 +369,7 @@ WAYS: tuple[Way, ...] = (
     an_upload_that_is_gone,
     a_rejection_that_is_older_than_the_prediction,
     two_rejections_of_one_key,
+    a_labelled_rejection_and_then_a_good_version,
     a_job_that_was_made_and_not_noted,
     a_part_that_has_expired,
     a_job_that_has_no_room_yet,
@@ -365,7 +377,7 @@ WAYS: tuple[Way, ...] = (
     a_large_training_that_breaks_off,
     what_nobody_heard_of,
     a_sweep_that_goes_on_next_time,
-    a_sweep_past_an_old_rejection,
+    a_sweep_past_old_rejections,
     a_receipt_that_breaks_off_and_goes_on,
     predictions_that_are_compared_with_the_training,
 )
