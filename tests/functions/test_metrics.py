@@ -29,6 +29,7 @@ from tests.functions.builders import (
 from tests.functions.conftest import Context
 from tests.functions.evaluations import JOB as TRAINING
 from tests.functions.evaluations import train
+from tests.functions.interference import refusing
 from tests.functions.test_drift import noted
 from tests.template.deployed import deploy
 from tests.template.deployed import source as template
@@ -192,6 +193,17 @@ def test_sweep_says_how_far_what_comes_in_has_drifted(run: Callable[[str], Said]
     assert value(metrics, "UploadsOverdue") == 0
 
 
+def test_sweep_says_what_it_could_not_see_to(
+    stack: App, run: Callable[[str], Said], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert value(run("sweep"), "Sweep_faults") == 0
+    submit(stack)
+    capsys.readouterr()
+    with refusing(stack.sagemaker, "DescribeTransformJob", "AccessDeniedException"):
+        sweep.handler(SCHEDULED, Context())
+    assert value(said(capsys.readouterr().out), "Sweep_faults") == 1
+
+
 # ---- what is watched
 
 
@@ -259,6 +271,13 @@ def test_functions_watched_for_errors_are_all_of_them() -> None:
     for alarm in ("FunctionErrorsAlarm", "FunctionThrottlesAlarm"):
         found = {name for _, _, pairs in metrics_of_alarm(alarms()[alarm]) for _, name in pairs}
         assert found == functions
+
+
+def test_a_single_fault_of_the_sweep_raises_an_alarm() -> None:
+    alarm = alarms()["SweepFaultsAlarm"]
+    assert alarm["MetricName"] == "Sweep_faults"
+    assert alarm["Statistic"] == "Sum"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
 
 
 def test_thresholds_follow_their_parameters() -> None:
