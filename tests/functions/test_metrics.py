@@ -36,6 +36,7 @@ from tests.template.deployed import source as template
 from tomodrop import keys, objects
 from tomodrop.batches import Batches, Part
 from tomodrop.clients import App
+from tomodrop.drift import psi
 from tomodrop.live_model import write_live_model
 from tomodrop.slices import write_lines
 from tomodrop.summaries import JobStatistics, Summary
@@ -281,9 +282,10 @@ def test_a_single_fault_of_the_sweep_raises_an_alarm() -> None:
 
 
 def test_thresholds_follow_their_parameters() -> None:
-    stack = deploy(AlarmDailyUsd="3", AlarmModelAgeDays="7")
+    stack = deploy(AlarmDailyUsd="3", AlarmModelAgeDays="7", AlarmClassDriftPsi="2")
     assert stack.properties("CostAlarm")["Threshold"] == "3"
     assert stack.properties("OldModelAlarm")["Threshold"] == "7"
+    assert stack.properties("ClassDriftAlarm")["Threshold"] == "2"
 
 
 # ---- what people read
@@ -304,3 +306,19 @@ def test_each_parameter_of_an_alarm_is_explained() -> None:
     assert [
         name for name in template()["Parameters"] if name.startswith("Alarm") and name not in text
     ] == []
+
+
+def test_what_is_said_of_the_threshold_of_class_drift_is_so() -> None:
+    text = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    [shares] = re.findall(r"^\| one is predicted for … of the uploads \|(.*)\|$", text, re.MULTILINE)
+    [indexes] = re.findall(r"^\| `Drift_classes_psi` \|(.*)\|$", text, re.MULTILINE)
+    table = {
+        int(share.rstrip(" %")): float(index)
+        for share, index in zip(shares.split("|"), indexes.split("|"), strict=True)
+    }
+    for share, index in table.items():
+        many = [share * 10_000, (100 - share) * 10_000]
+        assert psi([500_000, 500_000], many) == pytest.approx(index, abs=0.006)
+    parameter = template()["Parameters"]["AlarmClassDriftPsi"]
+    assert "fewer than 8 %" in parameter["Description"]
+    assert table[8] > parameter["Default"] > table[10]
