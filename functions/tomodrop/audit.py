@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from aws_lambda_powertools import Logger
+
 from tomodrop import copies, dataset, keys, objects
 from tomodrop.audit_page import page
 from tomodrop.clients import App
@@ -20,6 +22,10 @@ from tomodrop.predictions import NOTICE
 from tomodrop.settings import Settings
 from tomodrop.shortcuts import Shortcut
 
+logger = Logger(child=True)
+
+# Of a group that has no half yet, in a set that could not be halved.
+UNDECIDED = "undecided"
 # Of groups and slices that the audit itself lists; there may be millions.
 MOST_GROUPS, MOST_NAMED = 1000, 100
 
@@ -37,15 +43,16 @@ class Tally:
 
 
 def tally_of(tables: sqlite3.Connection, halves: Mapping[str, str], settings: Settings) -> Tally:
-    """Count what is left in."""
+    """Count what is left in; groups that have no half are `UNDECIDED`."""
     class_count = len(settings.class_names)
     slices = {half: [0] * class_count for half in (TRAIN, VALIDATION)}
     groups: defaultdict[str, list[int]] = defaultdict(lambda: [0] * class_count)
     for label, group, count in dataset.counts(tables):
-        slices[halves[group]][label] += count
+        of_half = slices.setdefault(halves.get(group, UNDECIDED), [0] * class_count)
+        of_half[label] += count
         groups[group][label] += count
     coded = [
-        (group_code(group, settings.split_key), halves[group], counts)
+        (group_code(group, settings.split_key), halves.get(group, UNDECIDED), counts)
         for group, counts in groups.items()
     ]
     return Tally(slices, sorted(coded, key=lambda one: (-sum(one[2]), one[0])))
@@ -63,15 +70,15 @@ def warnings_of(shortcuts: Sequence[Shortcut], threshold: float) -> list[str]:
 
 
 def report(
+    app: App,
     tables: sqlite3.Connection,
-    settings: Settings,
     job: str,
     tallied: Tally,
     search: Search,
     shortcuts: Sequence[Shortcut],
 ) -> dict[str, Any]:
     """What `audit.json` says, all but the decision."""
-    unusable = dataset.unusable(tables)
+    settings = app.settings
     return {
         "training_job": job,
         "classes": list(settings.class_names),
@@ -79,7 +86,7 @@ def report(
             half: dict(zip(settings.class_names, of_half, strict=True))
             for half, of_half in tallied.slices.items()
         },
-        "groups": {half: tallied.group_count(half) for half in (TRAIN, VALIDATION)},
+        "groups": {half: tallied.group_count(half) for half in tallied.slices},
         "largest_groups": [
             {"group": code, "half": half, "slices": _by_name(settings, counts)}
             for code, half, counts in tallied.groups[:MOST_GROUPS]
@@ -91,10 +98,8 @@ def report(
         },
         "copies_within_groups": copies.within_groups(tables),
         "near_copies": asdict(search) | {"without_hash": _without_hash(tables)},
-        "unusable": {
-            state: {"uploads": unusable.uploads.get(state, 0), "slices": slices}
-            for state, slices in sorted(unusable.slices.items())
-        },
+        "unusable": _unusable(app, tables),
+        "repeats": dict.fromkeys(settings.class_names, 1.0),
         "shortcuts": [asdict(one) for one in shortcuts],
         "warnings": warnings_of(shortcuts, settings.shortcut_warning),
         "notice": NOTICE,
@@ -144,14 +149,23 @@ def _without_hash(tables: sqlite3.Connection) -> int:
     return int(count)
 
 
-def count_rejected(app: App) -> int:
-    """How many labelled uploads could not be taken in."""
+def _unusable(app: App, tables: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Uploads and slices that nothing is learnt from, by reason, with those that were rejected."""
+    found = dataset.unusable(tables)
     bucket = app.settings.predictions_bucket
-    return sum(1 for _ in objects.listing(app.s3, bucket, keys.REJECTED_LABELLED))
+    rejected = sum(1 for _ in objects.listing(app.s3, bucket, keys.REJECTED_LABELLED))
+    counted = {
+        state: {"uploads": found.uploads.get(state, 0), "slices": slices}
+        for state, slices in sorted(found.slices.items())
+    }
+    return counted | {"rejected": {"uploads": rejected, "slices": 0}}
 
 
 def publish_audit(app: App, tables: sqlite3.Connection, audit: Mapping[str, Any]) -> None:
-    """Put the audit, its page, and the names of all that was left out where people look."""
+    """Put the audit, its page, and the names of all that was left out where people look.
+
+    Its warnings are logged as well.
+    """
     bucket = app.settings.predictions_bucket
     folder = f"{keys.MODELS}{audit['training_job']}/"
     lines = (json.dumps(_named(row), ensure_ascii=False) + "\n" for row in _left_out(tables))
@@ -160,3 +174,5 @@ def publish_audit(app: App, tables: sqlite3.Connection, audit: Mapping[str, Any]
     objects.write(app.s3, bucket, f"{folder}audit.html", body, "text/html; charset=utf-8")
     body = json.dumps(audit, indent=2, ensure_ascii=False).encode()
     objects.write(app.s3, bucket, f"{folder}audit.json", body, "application/json")
+    for warning in audit["warnings"]:
+        logger.warning("audit: %s", warning)

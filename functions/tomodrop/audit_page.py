@@ -17,6 +17,7 @@ _STATES = {
     "no_lung": "a slice of a volume that shows no lung",
     "rejected": "the upload was rejected: rejected-labelled/ says why",
 }
+_HALVES = {"train": "training", "validation": "held out", "undecided": "in neither half yet"}
 _FACTS = {
     "size": "size of the source in pixels",
     "aspect": "width / height of the source",
@@ -62,13 +63,11 @@ def page(audit: Mapping[str, Any]) -> str:
 
 
 def _slices(audit: Mapping[str, Any]) -> Iterable[str]:
-    rows = [
-        [name, *(audit["slices"][half][name] for half in ("train", "validation"))]
-        for name in audit["classes"]
-    ]
-    rows.append(["groups", *(audit["groups"][half] for half in ("train", "validation"))])
-    yield "<h2>Slices that are learnt from</h2>"
-    yield _table(["class", "training", "held out"], rows)
+    halves = list(audit["slices"])
+    rows = [[name, *(audit["slices"][half][name] for half in halves)] for name in audit["classes"]]
+    rows.append(["groups", *(audit["groups"][half] for half in halves)])
+    yield "<h2>Slices that can be learnt from</h2>"
+    yield _table(["class", *(_HALVES[half] for half in halves)], rows)
     if any(factor != 1 for factor in audit["repeats"].values()):
         often = (f"{name} x {factor:g}" for name, factor in audit["repeats"].items())
         yield f"<p>Training slices are repeated (BalanceClasses): {escape(', '.join(often))}.</p>"
@@ -81,6 +80,9 @@ def _shortcuts(audit: Mapping[str, Any]) -> Iterable[str]:
         "held-out groups. 0.5 tells nothing, 1 everything. Mean and spread tell something on "
         "honest sets too, for disease brightens the lung; a file's format never should.</p>"
     )
+    if not audit["shortcuts"]:
+        yield "<p>Not measured, since a half lacks a class.</p>"
+        return
     rows = [
         [_FACTS[one["fact"]], one["class_name"], one["auc"], one["balanced_accuracy"]]
         for one in audit["shortcuts"]

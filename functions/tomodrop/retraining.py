@@ -19,6 +19,7 @@ from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import read_live_model
 from tomodrop.manifests import LaidOut, Plan
 from tomodrop.objects import error_code
+from tomodrop.refused_sets import refuse
 from tomodrop.scratch import scratch_tables
 from tomodrop.settings import Settings
 from tomodrop.shortcuts import measure
@@ -52,7 +53,8 @@ def retrain(app: App, scheduled: datetime) -> str | None:
 
     None is needed when a training runs, when this schedule made its job already, when the set
     cannot be trained on yet or fails its audit, or when the live model or the last training was
-    made from the same data with the same recipe; the log says which.
+    made from the same data with the same recipe; the log says which. Of a set that cannot be
+    trained on the audit says why.
     """
     job = training_job_name(app.settings.job_name_prefix, scheduled)
     in_the_way = _running_or_made(app, job)
@@ -60,10 +62,11 @@ def retrain(app: App, scheduled: datetime) -> str | None:
         logger.info("a training was started already", extra={"jobs": in_the_way})
         return None
     with scratch_tables(SCHEMA) as tables:
+        search = gather(app, tables)
         try:
-            prepared = prepare_set(app, tables, job)
+            prepared = prepare_set(app, tables, job, search)
         except TrainingDataError as fault:
-            logger.warning("no training: %s", fault)
+            refuse(app, tables, _report_unfit(app, tables, job, search), str(fault))
             return None
         trained = _trained_already(app, prepared.fingerprint)
         if trained:
@@ -80,8 +83,16 @@ def _running_or_made(app: App, job: str) -> list[str]:
     return sorted({*(found["TrainingJobName"] for found in running), *same})
 
 
-def prepare_set(app: App, tables: sqlite3.Connection, job: str) -> Prepared:
-    """Gather the set, leave copies out, halve it and lay it out.
+def gather(app: App, tables: sqlite3.Connection) -> Search:
+    """Gather the set, and leave copies under opposite labels out."""
+    dataset.gather(app, tables)
+    search = copies.find_copies(tables)
+    copies.leave_out_contradictions(tables)
+    return search
+
+
+def prepare_set(app: App, tables: sqlite3.Connection, job: str, search: Search) -> Prepared:
+    """Halve the set, leave copies across the halves out, and lay it out.
 
     Raises
     ------
@@ -89,9 +100,6 @@ def prepare_set(app: App, tables: sqlite3.Connection, job: str) -> Prepared:
         It cannot be trained on yet.
     """
     settings = app.settings
-    dataset.gather(app, tables)
-    search = copies.find_copies(tables)
-    copies.leave_out_contradictions(tables)
     groups = dataset.groups_by_class(tables, len(settings.class_names))
     settled = halves.settle(app, groups)
     copies.leave_out_across(tables, settled)
@@ -115,6 +123,13 @@ def _check(tally: Tally, settings: Settings) -> None:
             raise TrainingDataError(message)
 
 
+def _report_unfit(app: App, tables: sqlite3.Connection, job: str, search: Search) -> dict[str, Any]:
+    """What the audit says of a set that cannot be trained on: groups have the halves they had."""
+    kept, _ = halves.read_kept(app)
+    tally = audit.tally_of(tables, kept, app.settings)
+    return audit.report(app, tables, job, tally, search, [])
+
+
 def _trained_already(app: App, fingerprint: str) -> str | None:
     """What was made from the same data with the same recipe, in words."""
     live = read_live_model(app)
@@ -134,18 +149,13 @@ def _trained_already(app: App, fingerprint: str) -> str | None:
 def _start(app: App, tables: sqlite3.Connection, job: str, prepared: Prepared) -> str | None:
     settings = app.settings
     shortcuts = measure(prepared.made.facts, settings.class_names)
-    report = audit.report(tables, settings, job, prepared.tally, prepared.search, shortcuts)
-    report["unusable"]["rejected"] = {"uploads": audit.count_rejected(app), "slices": 0}
+    report = audit.report(app, tables, job, prepared.tally, prepared.search, shortcuts)
     report["repeats"] = dict(zip(settings.class_names, prepared.repeats, strict=True))
-    is_refused = bool(report["warnings"]) and settings.shortcut_action == "refuse"
-    report["decision"] = "refused" if is_refused else "training"
-    report["reason"] = _REFUSED if is_refused else "a training job was started on this set"
-    audit.publish_audit(app, tables, report)
-    for warning in report["warnings"]:
-        logger.warning("audit: %s", warning)
-    if is_refused:
-        logger.warning("no training: %s; see models/%s/audit.html", _REFUSED, job)
+    if report["warnings"] and settings.shortcut_action == "refuse":
+        refuse(app, tables, report, _REFUSED)
         return None
+    report |= {"decision": "training", "reason": "a training job was started on this set"}
+    audit.publish_audit(app, tables, report)
     _write_inputs(app, tables, job, job_record(settings, job, prepared))
     samples, digest = prepared.made.training_samples, prepared.made.digest
     _create(app, training_request(settings, job, samples, digest))

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,6 +15,7 @@ from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.halves import group_code
 from tomodrop.predictions import NOTICE
+from tomodrop.refused_sets import LAST_REFUSAL
 from tomodrop.retraining import retrain
 
 TIME = datetime(2026, 11, 22, 3, tzinfo=UTC)
@@ -195,7 +197,7 @@ def test_a_shortcut_may_refuse_the_training(
     strict = change(shortcut_action="refuse")
     assert retrain(strict, TIME) is None
     assert jobs(stack) == []
-    assert objects.keys_under(stack.s3, stack.settings.work_bucket, "training/") == []
+    assert objects.keys_under(stack.s3, stack.settings.work_bucket, "training/") == [LAST_REFUSAL]
     found = audit(stack)
     assert found["decision"] == "refused"
     assert found["reason"] == "the labelled set has shortcuts, and ShortcutAction is refuse"
@@ -237,6 +239,113 @@ def test_a_class_whose_training_slices_are_all_copies_of_held_out_ones_is_refuse
     assert retrain(stack, TIME) is None
     assert jobs(stack) == []
     assert "no training: class 'covid' has no training slice that is not a copy" in caplog.text
+    found = audit(stack)
+    assert found["reason"].startswith("class 'covid' has no training slice that is not a copy")
+    assert found["slices"]["train"] == {"non_covid": 2, "covid": 0}
+
+
+# Sets that no training is started on
+
+
+def test_a_set_that_cannot_be_halved_has_its_page(
+    stack: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    label(stack, "covid/p1/a", "covid/p2/a", "non_covid/p1/a", "influenza/p1/a")
+    rejected = "rejected-labelled/non_covid/p2/a.json"
+    objects.write(stack.s3, stack.settings.predictions_bucket, rejected, b"{}", "application/json")
+    assert retrain(stack, TIME) is None
+    reason = (
+        "class 'non_covid' has 1 group(s) of labelled slices; at least two are needed, one to "
+        "learn from and one to validate on: add labelled/non_covid/<group>/"
+    )
+    found, page = audit(stack), read(stack, "audit.html")
+    assert (found["decision"], found["reason"]) == ("refused", reason)
+    nothing = {"non_covid": 0, "covid": 0}
+    undecided = {"non_covid": 1, "covid": 2}
+    assert found["slices"] == {"train": nothing, "validation": nothing, "undecided": undecided}
+    assert found["groups"] == {"train": 0, "validation": 0, "undecided": 2}
+    assert found["unusable"] == {
+        "no_lung": {"uploads": 0, "slices": 0},
+        "other_class": {"uploads": 1, "slices": 1},
+        "rejected": {"uploads": 1, "slices": 0},
+    }
+    assert found["shortcuts"] == found["warnings"] == []
+    assert escape(reason) in page
+    assert all(said in page for said in ("in neither half yet", "a half lacks a class"))
+    assert f"no training: {reason}; see models/{JOB}/audit.html" in caplog.messages
+
+
+def test_groups_keep_the_half_that_they_have_on_a_page_of_a_set_that_cannot_be_halved(
+    stack: App, change: Callable[..., App]
+) -> None:
+    label_enough(stack)
+    assert retrain(stack, TIME.replace(day=15)) is not None
+    label(stack, "influenza/p1/a")
+    assert retrain(change(class_names=("non_covid", "covid", "influenza")), TIME) is None
+    assert audit(stack)["groups"] == {"train": 2, "validation": 1}
+
+
+LATER, MUCH_LATER = TIME.replace(day=29), TIME.replace(day=30)
+
+
+def audits(app: App) -> list[str]:
+    """The days of the jobs that have an audit."""
+    found = objects.keys_under(app.s3, app.settings.predictions_bucket, "models/")
+    return [key[28:30] for key in found if key.endswith("audit.json")]
+
+
+def test_a_set_that_is_refused_again_has_no_other_page(
+    stack: App, change: Callable[..., App], caplog: pytest.LogCaptureFixture
+) -> None:
+    label_enough(stack, **FORMATS)
+    strict = change(shortcut_action="refuse")
+    assert retrain(strict, TIME) is None
+    caplog.clear()
+    assert retrain(strict, LATER) is None
+    (message,) = caplog.messages
+    assert message == (
+        "no training: the labelled set has shortcuts, and ShortcutAction is refuse; nothing has "
+        f"changed since models/{JOB}/audit.html"
+    )
+    assert audits(stack) == ["22"]
+    assert retrain(stack, MUCH_LATER) is not None
+
+
+def test_what_changes_in_a_refused_set_is_told(stack: App, change: Callable[..., App]) -> None:
+    label(stack, "covid/p1/a", "non_covid/p1/a")
+    changes: list[tuple[str, Callable[[], App]]] = [
+        ("nothing", lambda: stack),
+        ("an upload", lambda: add(stack, "covid/p1/b")),
+        ("another in its place", lambda: add(stack, "covid/p1/b")),
+        ("a rejection", lambda: reject(stack, "covid/p2/a.png")),
+        ("the classes", lambda: change(class_names=("covid", "non_covid"))),
+    ]
+    days = []
+    for day, (what, changed) in enumerate(changes, start=10):
+        app = changed()
+        for again in (day, day + 10):
+            assert retrain(app, TIME.replace(day=again)) is None
+        days.append(str(day))
+        assert audits(stack) == days, what
+
+
+def add(app: App, path: str) -> App:
+    label(app, path)
+    return app
+
+
+def reject(app: App, path: str) -> App:
+    key = f"rejected-labelled/{path}.json"
+    objects.write(app.s3, app.settings.predictions_bucket, key, b"{}", "application/json")
+    return app
+
+
+def test_a_note_of_another_version_is_no_hindrance(stack: App) -> None:
+    label(stack, "covid/p1/a")
+    work = stack.settings.work_bucket
+    objects.write(stack.s3, work, LAST_REFUSAL, b"{}", "application/json")
+    assert retrain(stack, TIME) is None
+    assert audits(stack) == ["22"]
 
 
 class _Loads(HTMLParser):

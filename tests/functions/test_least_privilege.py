@@ -253,6 +253,13 @@ def two_trainings(app: App, acting: Acting) -> None:
         job_becomes(f"tomodrop-train-202611{day}T030000Z", training_job_status="Failed")
 
 
+def a_set_that_is_refused_twice(app: App, acting: Acting) -> None:
+    label(app, "covid/p1/a")
+    for day in (22, 29):
+        with acting("retrain"):
+            retrain(app, datetime(2026, 11, day, 3, tzinfo=UTC))
+
+
 def a_large_training_that_breaks_off(app: App, acting: Acting) -> None:
     """Each file that goes in parts meets a part that S3 refuses."""
     label_enough(app)
@@ -374,6 +381,7 @@ WAYS: tuple[Way, ...] = (
     a_part_that_has_expired,
     a_job_that_has_no_room_yet,
     two_trainings,
+    a_set_that_is_refused_twice,
     a_large_training_that_breaks_off,
     what_nobody_heard_of,
     a_sweep_that_goes_on_next_time,

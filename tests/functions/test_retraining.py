@@ -27,6 +27,7 @@ from tomodrop.training_jobs import training_fingerprint
 
 TIME = datetime(2026, 11, 22, 3, tzinfo=UTC)
 JOB = "tomodrop-train-20261122T030000Z"
+AUDIT = [f"models/{JOB}/{name}" for name in ("audit.html", "audit.json", "left_out.jsonl")]
 
 
 def label_enough(stack: App) -> None:
@@ -189,8 +190,8 @@ def test_what_cannot_be_trained_on_yet_starts_nothing(stack: App, paths: tuple[s
     label(stack, *paths)
     assert retrain(stack, TIME) is None
     assert jobs(stack) == []
-    assert objects.keys_under(stack.s3, stack.settings.work_bucket, "training/") == []
-    assert objects.keys_under(stack.s3, stack.settings.predictions_bucket, "") == []
+    work = stack.settings.work_bucket
+    assert objects.keys_under(stack.s3, work, "training/") == ["training/last_refusal.json"]
 
 
 def make_live(stack: App) -> None:
@@ -234,9 +235,7 @@ def test_what_the_last_training_learnt_is_not_learnt_again(
     retrain(stack, TIME)
     assert retrain(stack, TIME.replace(day=29)) is None
     assert f"no training: nothing is new since training {JOB}" in caplog.messages
-    assert objects.keys_under(stack.s3, stack.settings.predictions_bucket, "models/") == [
-        f"models/{JOB}/{name}" for name in ("audit.html", "audit.json", "left_out.jsonl")
-    ]
+    assert objects.keys_under(stack.s3, stack.settings.predictions_bucket, "models/") == AUDIT
 
 
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
@@ -314,6 +313,20 @@ def test_wherever_it_dies_another_try_ends_the_same(connected: App) -> None:
     assert len(ends) > 20
     assert all(end == ends[-1] for end in ends)
     assert ends[-1]["jobs"] == [JOB]
+
+
+def test_wherever_it_dies_a_set_that_is_refused_has_its_audit(connected: App) -> None:
+    for number in range(100):
+        with mock_aws():
+            create_resources(connected)
+            label(connected, "covid/p1/a", "non_covid/p1/a")
+            has_died = dies_before(number, connected, lambda: retrain(connected, TIME))
+            assert retrain(connected, TIME) is None
+            audited = objects.keys_under(connected.s3, connected.settings.predictions_bucket, "")
+            assert audited == AUDIT, f"died before call {number}"
+        if not has_died:
+            break
+    assert number > 8
 
 
 def test_of_two_at_once_the_second_finds_the_name_in_use(stack: App) -> None:

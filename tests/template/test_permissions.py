@@ -120,6 +120,7 @@ def test_a_step_may_do_nothing_that_its_code_does_not(roles: dict[str, Role], st
         ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/audit.json"),
         ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/audit.html"),
         ("retrain", "s3:PutObject", f"{PREDICTIONS}/models/{TRAINING}/left_out.jsonl"),
+        ("retrain", "s3:PutObject", f"{WORK}/training/last_refusal.json"),
         ("retrain", "s3:GetObject", f"{WORK}/dataset/halves/00000001.jsonl"),
         ("retrain", "s3:PutObject", f"{WORK}/dataset/halves/00000002.jsonl"),
         ("retrain", "sagemaker:CreateTrainingJob", f"{SAGEMAKER}:training-job/{TRAINING.lower()}"),
