@@ -80,6 +80,7 @@ def places(out: Path, mirrored: Sequence[str]) -> list[tuple[str, str]]:
         ("predictions", "predictions/", ""),
         ("rejections", "rejected/", ""),
         ("contact sheet", "reports/", "contact-sheet.png"),
+        ("drift, what came in beside what was learnt", "reports/drift/", "/index.html"),
         ("audit of the labelled set", "models/", "/audit.html"),
         ("training curves", "models/", "/accuracy.png"),
         ("model's decision", "models/", "decision.json"),

@@ -11,6 +11,7 @@ import watchfiles
 
 from local.cloud import Activity, Cloud
 from local.drop import DropFolder
+from local.errors import LocalCloudError
 from local.folders import LeftOut, printable
 from local.mirror import Mirror
 from local.patience import Patience
@@ -151,7 +152,17 @@ class Watch:
                 break
             self._screen.show(Status("fetching the report", counted=False))
             self._stop.wait(TURN_SECONDS / 2)
+        if not self._stop.is_set() and any(a.status == "predicted" for a in self.answers.values()):
+            self._compare_with_training()
         self._mirror.refresh()
+
+    def _compare_with_training(self) -> None:
+        """A sweep makes the page of drift; the next one would find the cloud gone."""
+        self._screen.show(Status("comparing what came in with what was learnt", counted=False))
+        try:
+            self._cloud.fire("SweepFunction")
+        except LocalCloudError as error:
+            self._screen.say(f"No page of drift was made: {error}", "yellow")
 
     def _say_new(self, before: Mapping[str, Answer]) -> None:
         new = [key for key in self.answers if before.get(key) != self.answers[key]]

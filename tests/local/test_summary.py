@@ -64,6 +64,14 @@ def test_the_audit_s_page_is_pointed_to() -> None:
     assert places(Path("/out"), keys) == expected
 
 
+def test_the_page_of_drift_is_pointed_to() -> None:
+    keys = [f"reports/drift/{name}" for name in ("2026-11-24.json", "index.html", "latest.json")]
+    expected = [
+        ("drift, what came in beside what was learnt", "/out/reports/drift/index.html"),
+    ]
+    assert places(Path("/out"), keys) == expected
+
+
 def test_only_what_is_there_is_pointed_to() -> None:
     keys = ["predictions/a.json", "reports/b/j/contact-sheet.png", "reports/b/j/summary.json"]
     assert places(Path("/out"), keys) == [

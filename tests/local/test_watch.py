@@ -181,6 +181,13 @@ def test_out_has_the_contact_sheet_and_the_curves(trained: Folders) -> None:
     assert json.loads(evaluation.read_bytes())["models"]["challenger"]["accuracy"]["value"] >= 0
 
 
+def test_out_has_the_page_of_drift_of_all_that_was_predicted(trained: Folders) -> None:
+    drift = trained.out / "reports/drift"
+    assert json.loads((drift / "latest.json").read_bytes())["uploads"] == 2
+    assert (drift / "index.html").read_text().startswith("<!doctype html>")
+    assert f"learnt: {drift}/index.html" in (trained.root / "log").read_text()
+
+
 def test_a_second_run_says_what_is_done_and_does_only_the_rest(folders: Folders) -> None:
     before = folders.results()
     folders.drop("new.png", seed=50)
