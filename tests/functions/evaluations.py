@@ -53,6 +53,13 @@ def train(
 ) -> None:
     """A training job of ours that came to such an end."""
     stack.sagemaker.create_training_job(**WHOLE | {"TrainingJobName": job})
+    end(job, status, created)
+    record(stack, job)
+    hold_out(stack, HELD_OUT, job)
+
+
+def end(job: str = JOB, status: str = "Completed", created: datetime = CREATED) -> None:
+    """A training job that was made comes to such an end."""
     job_becomes(
         job,
         training_job_status=status,
@@ -60,8 +67,6 @@ def train(
         creation_time=created,
         model_artifacts=artifacts(job),
     )
-    record(stack, job)
-    hold_out(stack, HELD_OUT, job)
 
 
 def record(stack: App, job: str = JOB, **changes: Any) -> None:

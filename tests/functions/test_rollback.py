@@ -1,7 +1,7 @@
 """Going back to an earlier model: for good, until a later training passes the gate."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +11,14 @@ from tests.functions.builders import ENVIRONMENT, MODEL, go_live
 from tests.functions.conftest import Context
 from tests.functions.evaluations import (
     CREATED,
+    HELD_OUT,
     JOB,
     NEXT_JOB,
     answer,
     decide,
+    end,
     evaluations,
+    hold_out,
     models,
     notices,
     running_until_answered,
@@ -23,16 +26,20 @@ from tests.functions.evaluations import (
     train,
 )
 from tests.functions.interference import dies_before
+from tests.functions.labelled import label
+from tests.functions.test_retraining import label_enough
 from tomodrop import objects
 from tomodrop.clients import App
 from tomodrop.errors import EventError, RollbackError
 from tomodrop.events import RollbackAsked, parse_promote_event
 from tomodrop.live_model import read_live_model, write_live_model
 from tomodrop.promotion import promote
+from tomodrop.retraining import retrain
 from tomodrop.rollback import roll_back
 from tomodrop.sweeping import sweep
 
 THIRD_JOB = "tomodrop-train-20261206T030000Z"
+SCHEDULED = datetime(2026, 11, 22, 3, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +110,20 @@ def test_an_older_training_may_follow_it_if_it_is_newer_than_the_model(stack: Ap
     decision = promote(stack, JOB)
     assert decision is not None
     assert decision["decision"] == "promoted"
+
+
+def test_schedules_after_it_learn_nothing_anew_until_something_is_new(stack: App) -> None:
+    """The set is what the model learnt that was gone back from, not what the live one did."""
+    go_live(stack)
+    label_enough(stack)
+    assert retrain(stack, SCHEDULED) == JOB
+    end()
+    hold_out(stack, HELD_OUT)
+    assert decide(stack)["decision"] == "promoted"
+    roll_back(stack, MODEL.training_job)
+    assert [retrain(stack, SCHEDULED + timedelta(weeks=later)) for later in (1, 2)] == [None] * 2
+    label(stack, "covid/p9/new")
+    assert retrain(stack, SCHEDULED + timedelta(weeks=2)) == THIRD_JOB
 
 
 def test_to_ask_twice_goes_back_once(replaced: App) -> None:
