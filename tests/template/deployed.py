@@ -140,7 +140,8 @@ class _Resolver:
             case "Fn::Split":
                 glue, text = argument
                 return self.resolve(text).split(glue)
-        raise NotImplementedError(name)
+        message = f"template.yaml uses {name}, which is not worked out here yet: add it above"
+        raise LookupError(message)
 
     def _ref(self, name: str) -> str:
         if name in self._known:

@@ -7,7 +7,7 @@ their output and checkpoints carry the defaults in so many words.
 
 import os
 import time
-from typing import Final
+from typing import Any, Final
 
 import boto3
 from sagemaker.core.helper.session_helper import Session
@@ -19,6 +19,7 @@ from sagemaker.core.shapes import (
     TransformOutput,
     TransformResources,
     TransformS3DataSource,
+    VpcConfig,
 )
 from sagemaker.core.training.configs import (
     Channel,
@@ -64,16 +65,23 @@ def start_training(options: TrainingOptions) -> str:
         hyperparameters=dict(options.hyperparameters),
         environment=dict(options.environment),
         input_data_config=_channels(options),
-        output_data_config=OutputDataConfig(s3_output_path=options.output, compression_type="GZIP"),
+        output_data_config=OutputDataConfig(
+            s3_output_path=options.output,
+            compression_type="GZIP",
+            kms_key_id=options.output_kms_key,
+        ),
         compute=Compute(
             instance_type=options.instance_type,
             instance_count=options.instance_count,
             volume_size_in_gb=options.volume_gb,
+            volume_kms_key_id=options.volume_kms_key,
             enable_managed_spot_training=True if spot else None,
         ),
         networking=Networking(
             enable_network_isolation=True,
             enable_inter_container_traffic_encryption=options.instance_count > 1,
+            subnets=list(options.subnets) or None,
+            security_group_ids=list(options.security_groups) or None,
         ),
         stopping_condition=StoppingCondition(
             max_runtime_in_seconds=options.max_seconds,
@@ -161,9 +169,12 @@ def start_transform(options: TransformOptions) -> str:
             s3_output_path=options.output,
             accept=_ACCEPT[options.answer_detail],
             assemble_with="Line",
+            **_given(kms_key_id=options.output_kms_key),
         ),
         transform_resources=TransformResources(
-            instance_type=options.instance_type, instance_count=options.instance_count
+            instance_type=options.instance_type,
+            instance_count=options.instance_count,
+            **_given(volume_kms_key_id=options.volume_kms_key),
         ),
     )
     if options.wait:
@@ -181,8 +192,22 @@ def _make_model(options: TransformOptions, name: str, session: boto3.Session) ->
         ),
         execution_role_arn=options.role,
         enable_network_isolation=True,
+        **_given(vpc_config=_network(options)),
     )
     return name
+
+
+def _network(options: TransformOptions) -> VpcConfig | None:
+    if not options.subnets:
+        return None
+    return VpcConfig(
+        security_group_ids=list(options.security_groups), subnets=list(options.subnets)
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are there: the SDK takes None for a value in its own shapes."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _session() -> Session:

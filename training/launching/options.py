@@ -3,8 +3,8 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
 
 METRICS: Final = (
     ("train:accuracy", r"Train-accuracy=([0-9.]+)"),
@@ -22,13 +22,27 @@ _LONGEST_PREFIX: Final = 20
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """One training job. Locations are S3 URIs; ``model`` is an artefact to go on from."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """What all jobs have. Locations are S3 URIs, keys ARNs of KMS; without subnets no VPC."""
+
+    output: str
+    instance_type: str
+    instance_count: int
+    output_kms_key: str | None
+    volume_kms_key: str | None
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    job_name_prefix: str
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions(JobOptions):
+    """One training job. ``model`` is an artefact to go on from."""
 
     train: str
     validation: str
-    output: str
     role: str
     image: str
     hyperparameters: tuple[Pair, ...]
@@ -36,13 +50,9 @@ class TrainingOptions:
     metrics: tuple[Pair, ...]
     model: str | None
     checkpoints: str | None
-    instance_type: str
-    instance_count: int
     volume_gb: int
     max_seconds: int
     shuffle_seed: int
-    job_name_prefix: str
-    wait: bool
 
     @property
     def with_groups(self) -> bool:
@@ -50,22 +60,23 @@ class TrainingOptions:
         return dict(self.hyperparameters).get("group_records", "").lower() in ("1", "true")
 
 
-@dataclass(frozen=True, slots=True)
-class TransformOptions:
-    """One transform job: with a model that is there (``model_name``), or one made for it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformOptions(JobOptions):
+    """One transform job: with a model that is there (``model_name``), or one made for it.
+
+    Subnets are those of the model that is made: a job has its model's.
+    """
 
     manifest: str
-    output: str
     model_name: str | None
     model_data: str | None
     role: str | None
     image: str | None
-    instance_type: str
-    instance_count: int
     max_concurrent_transforms: int
     answer_detail: str
-    job_name_prefix: str
-    wait: bool
+
+
+Options = TypeVar("Options", bound=JobOptions)
 
 
 def read_options(arguments: Sequence[str]) -> TrainingOptions | TransformOptions:
@@ -87,27 +98,51 @@ def read_options(arguments: Sequence[str]) -> TrainingOptions | TransformOptions
     for command in (train, transform):
         _add_common(command)
     given = parser.parse_args(arguments)
-    if given.command == "train":
-        return _training_options(given)
+    is_training = given.command == "train"
+    fault = _contradiction(given, is_training=is_training)
+    if fault:
+        (train if is_training else transform).error(fault)
+    return _filled(TrainingOptions, given) if is_training else _filled(TransformOptions, given)
+
+
+def _contradiction(given: argparse.Namespace, *, is_training: bool) -> str | None:
+    """Why the options do not go together, if they do not."""
+    if bool(given.subnets) != bool(given.security_groups):
+        return "a VPC has both: give --subnet and --security-group"
+    if is_training:
+        return None
     if given.model_data and not (given.role and given.image):
-        transform.error("--model-data makes a model, which needs --role and --image as well")
-    return _transform_options(given)
+        return "--model-data makes a model, which needs --role and --image as well"
+    if given.model_name and given.subnets:
+        return "the job has the VPC of its model: --subnet goes with --model-data only"
+    return None
+
+
+def _filled(kind: type[Options], given: argparse.Namespace) -> Options:
+    """The options of the same names; what was repeated becomes a tuple."""
+    values: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(kind)}
+    if values.get("metrics", ()) is None:
+        # The built-in brings its own metric definitions and refuses others.
+        values["metrics"] = () if "/image-classification:" in given.image else METRICS
+    repeated = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return kind(**{**values, **repeated})
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
-    location, pair = _s3_uri, _pair
+    location = _s3_uri
     parser.add_argument("--train", type=location, required=True, help="augmented manifest")
     parser.add_argument("--validation", type=location, required=True, help="augmented manifest")
     parser.add_argument("--role", required=True, help="ARN of the role that the job takes")
     parser.add_argument("--image", required=True, help="the algorithm's image")
-    for name, text in (
-        ("--hyperparameter", "repeat it; num_classes and num_training_samples are required"),
-        ("--environment", """repeat it; such as TOMODROP_CLASSES='["healthy","ill"]'"""),
-    ):
-        parser.add_argument(name, type=pair, action="append", default=[], metavar="N=V", help=text)
+    required = "repeat it; num_classes and num_training_samples are required"
+    such_as = """repeat it; such as TOMODROP_CLASSES='["healthy","ill"]'"""
+    pairs: dict[str, Any] = {"type": _pair, "metavar": "N=V"}
+    _add_repeated(parser, "--hyperparameter", "hyperparameters", required, **pairs)
+    _add_repeated(parser, "--environment", "environment", such_as, **pairs)
     parser.add_argument(
         "--metric",
-        type=pair,
+        dest="metrics",
+        type=_pair,
         action="append",
         metavar="N=REGEX",
         help="read from the log; unset: accuracy of each epoch and what the shipped model is "
@@ -118,7 +153,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--checkpoints", type=location, help="use Spot capacity, and keep checkpoints here"
     )
     parser.add_argument("--volume-gb", type=_positive(int), default=50)
-    parser.add_argument("--max-hours", type=_positive(float), default=24.0)
+    parser.add_argument("--max-hours", dest="max_seconds", type=_seconds, default="24")
     parser.add_argument("--shuffle-seed", type=int, default=0, help="of the order of train")
 
 
@@ -138,10 +173,24 @@ def _add_transform(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_repeated(
+    parser: argparse.ArgumentParser, name: str, kept_as: str, text: str, **how: Any
+) -> None:
+    parser.add_argument(name, dest=kept_as, action="append", default=[], help=text, **how)
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=_s3_uri, required=True, help="folder of the results")
     parser.add_argument("--instance-type", default="ml.g4dn.xlarge")
     parser.add_argument("--instance-count", type=_positive(int), default=1)
+    parser.add_argument("--output-kms-key", metavar="ARN", help="encrypts the results")
+    parser.add_argument(
+        "--volume-kms-key",
+        metavar="ARN",
+        help="encrypts the instances' volumes; those with disks of their own (g4dn, g5) take none",
+    )
+    _add_repeated(parser, "--subnet", "subnets", "repeat it; of your VPC", metavar="ID")
+    _add_repeated(parser, "--security-group", "security_groups", "repeat it", metavar="ID")
     parser.add_argument(
         "--job-name-prefix",
         type=_prefix,
@@ -149,49 +198,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="another than a stack's JobNamePrefix, or the stack takes the job for its own",
     )
     parser.add_argument("--wait", action="store_true", help="return when the job has ended")
-
-
-def _training_options(given: argparse.Namespace) -> TrainingOptions:
-    metrics = given.metric
-    if metrics is None:
-        # The built-in brings its own metric definitions and refuses others.
-        metrics = [] if "/image-classification:" in given.image else METRICS
-    return TrainingOptions(
-        train=given.train,
-        validation=given.validation,
-        output=given.output,
-        role=given.role,
-        image=given.image,
-        hyperparameters=tuple(given.hyperparameter),
-        environment=tuple(given.environment),
-        metrics=tuple(metrics),
-        model=given.model,
-        checkpoints=given.checkpoints,
-        instance_type=given.instance_type,
-        instance_count=given.instance_count,
-        volume_gb=given.volume_gb,
-        max_seconds=round(given.max_hours * 3600),
-        shuffle_seed=given.shuffle_seed,
-        job_name_prefix=given.job_name_prefix,
-        wait=given.wait,
-    )
-
-
-def _transform_options(given: argparse.Namespace) -> TransformOptions:
-    return TransformOptions(
-        manifest=given.manifest,
-        output=given.output,
-        model_name=given.model_name,
-        model_data=given.model_data,
-        role=given.role,
-        image=given.image,
-        instance_type=given.instance_type,
-        instance_count=given.instance_count,
-        max_concurrent_transforms=given.max_concurrent_transforms,
-        answer_detail=given.answer_detail,
-        job_name_prefix=given.job_name_prefix,
-        wait=given.wait,
-    )
 
 
 def _s3_uri(text: str) -> str:
@@ -213,6 +219,10 @@ def _prefix(text: str) -> str:
             f"{text!r}: give at most {_LONGEST_PREFIX} letters, digits and inner hyphens"
         )
     return text
+
+
+def _seconds(hours: str) -> int:
+    return round(_positive(float)(hours) * 3600)
 
 
 def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -43,6 +43,10 @@ def test_what_is_not_said_of_a_training_has_the_template_s_values() -> None:
         checkpoints=None,
         instance_type="ml.g4dn.xlarge",
         instance_count=1,
+        output_kms_key=None,
+        volume_kms_key=None,
+        subnets=(),
+        security_groups=(),
         volume_gb=50,
         max_seconds=86_400,
         shuffle_seed=0,
@@ -72,6 +76,21 @@ def test_groups_are_sent_when_the_algorithm_is_told_so(given: str, *, sent: bool
     assert training(f"--hyperparameter={given}").with_groups is sent
 
 
+def test_hours_may_have_parts() -> None:
+    assert training("--max-hours=0.5").max_seconds == 1800
+
+
+def test_a_key_and_a_network_of_one_s_own_are_read() -> None:
+    options = training(
+        "--output-kms-key=k1",
+        "--volume-kms-key=k2",
+        *("--subnet=subnet-1", "--subnet=subnet-2", "--security-group=sg-1"),
+    )
+    assert (options.output_kms_key, options.volume_kms_key) == ("k1", "k2")
+    assert options.subnets == ("subnet-1", "subnet-2")
+    assert options.security_groups == ("sg-1",)
+
+
 def test_a_transform_takes_a_model_that_is_there() -> None:
     assert read_options([*TRANSFORM, "--model-name=m"]) == TransformOptions(
         manifest="s3://b/m",
@@ -82,6 +101,10 @@ def test_a_transform_takes_a_model_that_is_there() -> None:
         image=None,
         instance_type="ml.g4dn.xlarge",
         instance_count=1,
+        output_kms_key=None,
+        volume_kms_key=None,
+        subnets=(),
+        security_groups=(),
         max_concurrent_transforms=4,
         answer_detail="plain",
         job_name_prefix="by-hand",
@@ -106,6 +129,12 @@ def test_a_transform_takes_a_model_that_is_there() -> None:
         ([*TRAIN, "--shuffle-seed=x"], "--shuffle-seed"),
         ([*TRAIN, "--job-name-prefix=a_b"], "hyphens"),
         ([*TRAIN, f"--job-name-prefix={'a' * 21}"], "hyphens"),
+        ([*TRAIN, "--subnet=s"], "give --subnet and --security-group"),
+        ([*TRAIN, "--security-group=s"], "give --subnet and --security-group"),
+        (
+            [*TRANSFORM, "--model-name=m", "--subnet=s", "--security-group=g"],
+            "--subnet goes with --model-data only",
+        ),
         (TRANSFORM, "--model-name"),
         ([*TRANSFORM, "--model-name=m", "--model-data=s3://b/k"], "not allowed"),
         ([*TRANSFORM, "--model-data=s3://b/k", "--image=i"], "--role"),

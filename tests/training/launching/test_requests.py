@@ -97,11 +97,27 @@ def training_case(**values: str) -> Asked:
             for metric in expected["AlgorithmSpecification"].get("MetricDefinitions", ())
         ),
     ]
+    arguments += protection(
+        expected["OutputDataConfig"], expected["ResourceConfig"], expected.get("VpcConfig", {})
+    )
     if settings.use_spot:
         arguments.append(f"--checkpoints={expected['CheckpointConfig']['S3Uri']}")
     if model:
         arguments.append(f"--model={model[0]['S3DataSource']['S3Uri']}")
     return Asked(settings, arguments, expected)
+
+
+def protection(output: Json, resources: Json, network: Json) -> list[str]:
+    """The options for a key and a VPC, if the step's request has them."""
+    keys = {
+        "--output-kms-key": output.get("KmsKeyId"),
+        "--volume-kms-key": resources.get("VolumeKmsKeyId"),
+    }
+    return [
+        *(f"{name}={key}" for name, key in keys.items() if key),
+        *(f"--subnet={subnet}" for subnet in network.get("Subnets", ())),
+        *(f"--security-group={group}" for group in network.get("SecurityGroupIds", ())),
+    ]
 
 
 def transform_case(*model: str, **values: str) -> Asked:
@@ -116,10 +132,16 @@ def transform_case(*model: str, **values: str) -> Asked:
         f"--instance-count={settings.transform_instance_count}",
         f"--max-concurrent-transforms={settings.max_concurrent_transforms}",
         f"--answer-detail={settings.answer_detail}",
+        *protection(expected["TransformOutput"], expected["TransformResources"], {}),
         *model,
     ]
     return Asked(settings, arguments, expected)
 
+
+OWN_KEY = {"KMS_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/1234abcd"}
+OWN_NETWORK = {"SUBNET_IDS": "subnet-1,subnet-2", "SECURITY_GROUP_IDS": "sg-1,sg-2"}
+# One with volumes that take a key: the default has disks of its own.
+OWN_VOLUMES = {"TRAINING_INSTANCE_TYPE": "ml.m5.large", "TRANSFORM_INSTANCE_TYPE": "ml.m5.large"}
 
 CASES = {
     "built-in": training_case(
@@ -129,6 +151,8 @@ CASES = {
     "ours": training_case(ALGORITHM_IMAGE=OUR_IMAGE, TRAINING_MAX_HOURS="2.5"),
     "spot": training_case(USE_SPOT="true", ALGORITHM_IMAGE=OUR_IMAGE),
     "model": training_case(STARTING_MODEL_KEY="training/job/output/model.tar.gz"),
+    "key and network": training_case(**OWN_KEY, **OWN_NETWORK, **OWN_VOLUMES),
+    "key, disks of its own": training_case(**OWN_KEY),
     "transform": transform_case("--model-name=some-model"),
     "transform-made": transform_case(
         f"--model-data={ARTEFACT}",
@@ -136,7 +160,18 @@ CASES = {
         f"--image={OUR_IMAGE}",
     ),
     "transform-verbose": transform_case("--model-name=some-model", ANSWER_DETAIL="verbose"),
+    "transform-key": transform_case("--model-name=some-model", **OWN_KEY, **OWN_VOLUMES),
+    "transform-made-network": transform_case(
+        f"--model-data={ARTEFACT}",
+        f"--role={ENVIRONMENT['SAGEMAKER_ROLE_ARN']}",
+        f"--image={OUR_IMAGE}",
+        *("--subnet=subnet-1", "--subnet=subnet-2"),
+        *("--security-group=sg-1", "--security-group=sg-2"),
+        **OWN_NETWORK,
+    ),
 }
+TRAININGS = [name for name in CASES if not name.startswith("transform")]
+TRANSFORMS = [name for name in CASES if name.startswith("transform")]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +223,7 @@ def without(request: Json, *names: str) -> Json:
     return {name: value for name, value in request.items() if name not in names}
 
 
-@pytest.mark.parametrize(("number", "name"), list(enumerate(["built-in", "ours", "spot", "model"])))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(TRAININGS)))
 def test_a_training_is_asked_for_as_the_retrain_step_asks(
     recorder: Recorder, number: int, name: str
 ) -> None:
@@ -197,9 +232,7 @@ def test_a_training_is_asked_for_as_the_retrain_step_asks(
     assert without(request, "TrainingJobName", "Tags") == expected
 
 
-@pytest.mark.parametrize(
-    ("number", "name"), [(0, "transform"), (1, "transform-made"), (2, "transform-verbose")]
-)
+@pytest.mark.parametrize(("number", "name"), list(enumerate(TRANSFORMS)))
 def test_a_transform_is_asked_for_as_the_dispatch_step_asks(
     recorder: Recorder, number: int, name: str
 ) -> None:
@@ -209,19 +242,18 @@ def test_a_transform_is_asked_for_as_the_dispatch_step_asks(
 
 
 def test_the_model_is_made_as_the_promote_step_makes_it(recorder: Recorder) -> None:
-    jobs = sent(recorder, "CreateTransformJob")
-    (model,) = sent(recorder, "CreateModel")
-    described = {
-        "TrainingJobName": model["ModelName"],
-        "AlgorithmSpecification": {"TrainingImage": OUR_IMAGE},
-        "ModelArtifacts": {"S3ModelArtifacts": ARTEFACT},
-    }
-    assert without(model, "Tags") == model_request(CASES["transform-made"].settings, described)
-    assert [job["ModelName"] for job in jobs] == [
-        "some-model",
-        model["ModelName"],
-        "some-model",
-    ]
+    jobs = dict(zip(TRANSFORMS, sent(recorder, "CreateTransformJob"), strict=True))
+    models = sent(recorder, "CreateModel")
+    for name, model in zip(("transform-made", "transform-made-network"), models, strict=True):
+        described = {
+            "TrainingJobName": model["ModelName"],
+            "AlgorithmSpecification": {"TrainingImage": OUR_IMAGE},
+            "ModelArtifacts": {"S3ModelArtifacts": ARTEFACT},
+        }
+        assert without(model, "Tags") == model_request(CASES[name].settings, described)
+        assert jobs.pop(name)["ModelName"] == model["ModelName"]
+    assert "VpcConfig" in models[1]
+    assert {job["ModelName"] for job in jobs.values()} == {"some-model"}
 
 
 def test_names_start_with_the_prefix_and_no_stack_takes_them_for_its_own(
