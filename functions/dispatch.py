@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int | fl
     now = datetime.now(UTC)
     done = dispatch(app(), now)
     metrics.add_metric("TransformJobs_made", MetricUnit.Count, done.jobs)
-    metrics.add_metric("TransformJobs_expected_usd", MetricUnit.NoUnit, done.expected_usd)
+    metrics.add_metric("Jobs_usd", MetricUnit.NoUnit, done.expected_usd)
     metrics.add_metric("Parts_waiting", MetricUnit.Count, done.waiting)
     metrics.add_metric("Slices_waiting", MetricUnit.Count, done.slices_waiting)
     age_days = age_of_live_model_days(app(), now)

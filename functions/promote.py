@@ -29,4 +29,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | N
     metrics.add_metric("TrainingJobs_decided", MetricUnit.Count, int(decision is not None))
     if decision:
         metrics.add_metric(f"Models_{decision['decision']}", MetricUnit.Count, 1)
+        # Under dispatch's name: the alarm is on the sum of both.
+        metrics.add_metric("Jobs_usd", MetricUnit.NoUnit, decision["training_usd"] or 0.0)
     return decision

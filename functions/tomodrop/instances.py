@@ -1,12 +1,13 @@
-"""Which instance type a transform job runs on: one table, and one pure choice.
+"""Which instance type a transform job runs on, and what jobs cost: one table, and one pure choice.
 
 What a job takes is estimated as start-up + slices / speed, and what it costs as that time at the
 hourly price. SageMaker bills from the start of the transform on, which is somewhere within our
 start-up, so the cost is an upper bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Before the first answer 3 to 8 minutes were seen (public reports of Batch Transform users; none
 # measured by us): the middle.
@@ -95,6 +96,20 @@ def expect(slices: int, instance_type: str, instance_count: int = 1) -> Choice:
     seconds = instance.start_up_s + slices / (instance.images_per_s * instance_count)
     usd = seconds / 3600 * instance.usd_per_hour * instance_count
     return Choice(instance_type, instance_count, seconds / 60, usd)
+
+
+def training_usd(described: Mapping[str, Any]) -> float | None:
+    """US dollars that a training that ended cost, by what DescribeTrainingJob says of it.
+
+    Billed are the seconds of each instance, without those that Spot capacity spared. None for a
+    type that the table does not know.
+    """
+    used = described["ResourceConfig"]
+    instance = INSTANCES.get(used["InstanceType"])
+    if instance is None:
+        return None
+    seconds = described.get("BillableTimeInSeconds", 0)  # absent where it never began
+    return float(seconds / 3600 * instance.usd_per_hour * used["InstanceCount"])
 
 
 def _minutes(choice: Choice) -> float:

@@ -27,6 +27,7 @@ from tomodrop.events import TERMINAL_STATUSES
 from tomodrop.figures import copy_figures
 from tomodrop.gate import PROMOTED, REFUSED, judge, made_for, made_for_live, refuse_unseen
 from tomodrop.held_out import HeldOut, held_out_digest, read_held_out
+from tomodrop.instances import training_usd
 from tomodrop.live_model import LiveModel, read_live_model
 from tomodrop.measuring import BINS, METHOD, Figures, measure
 from tomodrop.models import create_model, ensure_model
@@ -219,7 +220,7 @@ class _Case:
 
     def decision(self, verdict: str, reason: str) -> dict[str, Any]:
         """What is stored of the decision."""
-        settings = self._app.settings
+        settings, usd = self._app.settings, training_usd(self._described)
         return {
             "training_job": self._job,
             "decision": verdict,
@@ -236,6 +237,7 @@ class _Case:
             "evaluation": None,
             "metrics": final_metrics(self._described),
             "slices": self._record["slices"],
+            "training_usd": None if usd is None else round(usd, 4),
             "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "notice": NOTICE,
         }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tomodrop.instances import INSTANCES, Choice, choose_instance, expect
+from tomodrop.instances import INSTANCES, Choice, choose_instance, expect, training_usd
 
 CPU, GPU = "ml.c5.xlarge", "ml.g4dn.xlarge"
 KNOWN = st.lists(st.sampled_from(sorted(INSTANCES)), min_size=1, unique=True)
@@ -54,6 +54,24 @@ def test_several_instances_share_the_slices_and_are_all_paid() -> None:
     choice = expect(900, CPU, 2)
     assert choice.minutes == pytest.approx(380 / 60)
     assert choice.usd == pytest.approx(380 / 3600 * 0.204 * 2)
+
+
+@pytest.mark.parametrize(("seconds", "count", "usd"), [(3600, 1, 0.7364), (900, 4, 0.7364)])
+def test_a_training_costs_what_is_billed_of_each_instance(
+    seconds: int, count: int, usd: float
+) -> None:
+    used = {"InstanceType": GPU, "InstanceCount": count}
+    described = {"ResourceConfig": used, "BillableTimeInSeconds": seconds}
+    assert training_usd(described) == pytest.approx(usd)
+
+
+def test_a_training_that_never_began_cost_nothing() -> None:
+    assert training_usd({"ResourceConfig": {"InstanceType": GPU, "InstanceCount": 1}}) == 0
+
+
+def test_what_a_training_on_an_unknown_type_cost_is_not_known() -> None:
+    used = {"InstanceType": "ml.p9.xlarge", "InstanceCount": 1}
+    assert training_usd({"ResourceConfig": used, "BillableTimeInSeconds": 3600}) is None
 
 
 def test_a_single_unknown_type_is_taken_without_an_expectation() -> None:

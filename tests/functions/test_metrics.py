@@ -29,7 +29,7 @@ from tests.functions.builders import (
 from tests.functions.conftest import Context
 from tests.functions.evaluations import JOB as TRAINING
 from tests.functions.evaluations import train
-from tests.functions.interference import refusing
+from tests.functions.interference import answering, refusing
 from tests.functions.test_drift import noted
 from tests.template.deployed import deploy
 from tests.template.deployed import source as template
@@ -165,7 +165,7 @@ def test_dispatch_says_how_old_the_model_is_and_what_the_jobs_will_cost(
     assert value(metrics, "LiveModel_age_days") == pytest.approx(max(0, age_days), abs=0.02)
     assert value(metrics, "TransformJobs_made") == 1
     # One slice on a g4dn.xlarge: the start-up, at its hourly price.
-    assert value(metrics, "TransformJobs_expected_usd") == pytest.approx(0.0675, abs=1e-4)
+    assert value(metrics, "Jobs_usd") == pytest.approx(0.0675, abs=1e-4)
 
 
 def test_collect_says_that_a_job_failed(run: Callable[[str], Said]) -> None:
@@ -185,6 +185,20 @@ def test_a_completed_job_and_one_that_nothing_waits_for_are_no_failures(
 
 def test_promote_says_that_a_training_failed(run: Callable[[str], Said]) -> None:
     assert value(run("promote"), "Models_failed") == 1
+
+
+def test_promote_says_what_a_training_cost(stack: App, capsys: pytest.CaptureFixture[str]) -> None:
+    train(stack, "Failed", TRAINING)
+    described: dict[str, Any] = dict(
+        stack.sagemaker.describe_training_job(TrainingJobName=TRAINING)
+    )
+    event = json.loads((REPOSITORY / "events/training-failed.json").read_text())
+    event["detail"]["TrainingJobName"] = TRAINING
+    with answering(
+        stack.sagemaker, "DescribeTrainingJob", described | {"BillableTimeInSeconds": 7200}
+    ):
+        promote.handler(event, Context())
+    assert value(said(capsys.readouterr().out), "Jobs_usd") == pytest.approx(2 * 0.7364)
 
 
 def test_sweep_says_how_far_what_comes_in_has_drifted(run: Callable[[str], Said]) -> None:
@@ -310,7 +324,9 @@ def test_each_parameter_of_an_alarm_is_explained() -> None:
 
 def test_what_is_said_of_the_threshold_of_class_drift_is_so() -> None:
     text = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
-    [shares] = re.findall(r"^\| one is predicted for … of the uploads \|(.*)\|$", text, re.MULTILINE)
+    [shares] = re.findall(
+        r"^\| one is predicted for … of the uploads \|(.*)\|$", text, re.MULTILINE
+    )
     [indexes] = re.findall(r"^\| `Drift_classes_psi` \|(.*)\|$", text, re.MULTILINE)
     table = {
         int(share.rstrip(" %")): float(index)
