@@ -64,6 +64,7 @@ SETTINGS = Settings.model_construct(
     job_name_prefix=JOB.prefix,
     max_attempts=3,
     volume_top_share=0.2,
+    keep_class_maps=False,
     minimum_typicality=0.01,
 )
 
@@ -280,8 +281,7 @@ def report(sizes: list[int], rounds: int) -> None:
         "|---" * len(columns) + "|",
         *(compare(size, rounds) for size in sizes),
         "",
-        f"Load average of the machine at the start: {load}. Others used it as well: only the",
-        "ratios mean anything, and the calls and the memory.",
+        f"Load average of the machine at the start: {load}.",
     ]
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -19,50 +19,30 @@ mean anything. The table goes to standard output and to `benchmarks/results/serv
 """
 
 import argparse
-import base64
-import http.client
-import io
-import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
-from training.algorithm.architectures import ARCHITECTURES
-from training.algorithm.artefact import (
-    AS_LEARNED,
-    GRAPH,
-    NUMBERS,
-    QUANTISED,
-    ModelDescription,
-    add_openvino,
-    find_openvino,
-    save_model,
-)
+from benchmarks.models import SHAPE, encode, prepare, slices
+from benchmarks.servers import LITSERVE, OURS, free_port, over_http, serving, started
+from training.algorithm.artefact import AS_LEARNED, QUANTISED, find_openvino
 from training.algorithm.cpu import count_cores, cpu_name
-from training.algorithm.export import convert, quantise
-from training.algorithm.images import Scaling
-from training.algorithm.model import build_resnet
-from training.algorithm.openvino_library import load_openvino
 from training.algorithm.precision import BF16, FP32, INT8
 from training.algorithm.torch_engine import ServedNetwork, load_classifier
 
-SHAPE = (3, 224, 224)
 PEERS = Path(__file__).parents[1] / ".venv-bench" / "bin" / "python"
 """What `make setup-bench` makes."""
 RESULTS = Path(__file__).parent / "results" / "serving.md"
@@ -73,172 +53,6 @@ from openvino.tools.benchmark.main import main
 main()
 """
 _HINTS = {FP32: "f32", BF16: "bf16", INT8: "f32"}
-
-
-def slices(count: int, seed: int = 0) -> list[np.ndarray]:
-    """Smooth grey pictures, which compress about as well as slices do."""
-    random = np.random.default_rng(seed)
-    pictures = []
-    for _ in range(count):
-        small = Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8))
-        large = np.asarray(small.resize(SHAPE[:0:-1], Image.Resampling.BICUBIC), dtype=np.int16)
-        noisy = (large + random.integers(-4, 5, large.shape)).clip(0, 255).astype(np.uint8)
-        pictures.append(np.repeat(noisy[:, :, None], 3, axis=2))
-    return pictures
-
-
-def encode(pixels: np.ndarray) -> bytes:
-    """As intake writes them."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def prepare(layers: int, base: Path, precision: str | None) -> Path:
-    """Write a model; with ``precision`` its export as well. Returns its folder."""
-    folder = base / "model"
-    description = ModelDescription(
-        ARCHITECTURES[layers], layers, ("0", "1"), SHAPE, Scaling(), *(None, None), "benchmark",
-        "random", metrics={}, hyperparameters={}, created_at="",
-    )  # fmt: skip
-    torch.manual_seed(0)
-    save_model(folder, description, build_resnet(layers, 3, 2).state_dict())
-    if precision is None:
-        return folder
-    network, name = convert(folder, SHAPE), AS_LEARNED
-    if precision == INT8:
-        given, name = np.stack(slices(16)), QUANTISED
-        network = quantise(network, given, threading.Event(), careful=False)
-    made = base / (name + GRAPH)
-    load_openvino().save_model(network, made, compress_to_fp16=True)
-    files = {name + end: made.with_suffix(end) for end in (GRAPH, NUMBERS)}
-    add_openvino(folder, files, {"precision": precision, "kept": [precision]})
-    return folder
-
-
-@dataclass
-class Server:
-    """The real program on one model; its start and its memory are those of this process."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    first_answer_s: float
-
-    def resident_mb(self, what: str = "VmRSS") -> float:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{what}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-
-
-@dataclass(frozen=True)
-class Question:
-    """How a picture is sent; `concurrent` None: as many at a time as the server says."""
-
-    path: str = "/invocations"
-    content_type: str = "image/png"
-    concurrent: int | None = None
-
-    def body(self, picture: bytes) -> bytes:
-        if self.content_type != "application/json":
-            return picture
-        return json.dumps({"image": base64.b64encode(picture).decode()}).encode()
-
-
-OURS = Question()
-LITSERVE = Question("/predict", "application/json", 8)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def serving(base: Path, body: bytes) -> AbstractContextManager[Server]:
-    """Our own program."""
-    port = free_port()
-    environment = {"SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    return started([sys.executable, "-m", "training.algorithm", "serve"], port, body, environment)
-
-
-@contextmanager
-def started(
-    command: list[str],
-    port: int,
-    body: bytes,
-    environment: dict[str, str],
-    question: Question = OURS,
-) -> Iterator[Server]:
-    """Start a server, and wait for its first answer."""
-    begun = time.monotonic()
-    with subprocess.Popen(
-        command, env=os.environ | environment, stdout=subprocess.DEVNULL, start_new_session=True
-    ) as process:
-        try:
-            while not answers(port, body, question):
-                assert process.poll() is None, command
-                time.sleep(0.02)
-            yield Server(process, port, time.monotonic() - begun)
-        finally:
-            # LitServe leaves it to its group to end its workers.
-            os.killpg(process.pid, signal.SIGTERM)
-
-
-def answers(port: int, body: bytes, question: Question = OURS) -> bool:
-    try:
-        ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), body, question)
-    except OSError:
-        return False
-    return True
-
-
-def ask(connection: http.client.HTTPConnection, body: bytes, question: Question = OURS) -> None:
-    headers = {"Content-Type": question.content_type}
-    connection.request("POST", question.path, question.body(body), headers)
-    response = connection.getresponse()
-    answer = response.read()
-    assert response.status == 200, answer
-
-
-def best_concurrency(port: int) -> int:
-    """What our server says."""
-    first = http.client.HTTPConnection("127.0.0.1", port)
-    first.request("GET", "/execution-parameters")
-    return int(json.loads(first.getresponse().read())["MaxConcurrentTransforms"])
-
-
-def client(port: int, seconds: float, question: Question) -> None:
-    """Keep the server full for so long; print images/s. A process of its own."""
-    bodies = [encode(pixels) for pixels in slices(16)]
-    concurrent = question.concurrent or best_concurrency(port)
-    # What is under way when the time is over counts by the share that is done by then: waiting
-    # for it, instead, would count the end, where the server is not full.
-    ends: list[float] = []
-    until = time.monotonic() + seconds + 1
-
-    def work(number: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        while time.monotonic() < until:
-            ask(connection, bodies[number % len(bodies)], question)
-            ends.append(time.monotonic())
-            number += 1
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(concurrent)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    # From one answer to another, after a second of filling up.
-    full = sorted(end for end in ends if until - seconds <= end <= until)
-    print((len(full) - 1) / (full[-1] - full[0]))
-
-
-def over_http(port: int, seconds: float, *, litserve: bool = False) -> float:
-    command = [sys.executable, "-m", "benchmarks.serving", "--client", str(port)]
-    command += ["--litserve"] if litserve else []
-    run = subprocess.run(
-        [*command, "--seconds", str(seconds)], capture_output=True, text=True, check=True
-    )
-    return float(run.stdout)
 
 
 def benchmark_app(graph: Path, precision: str, seconds: float) -> float:
@@ -358,12 +172,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--layers", type=int, nargs="+", default=[152, 18])
     parser.add_argument("--precisions", nargs="+", default=[INT8, BF16, FP32])
-    parser.add_argument("--client", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--litserve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.client:
-        client(given.client, given.seconds, LITSERVE if given.litserve else OURS)
-        return
     # Told to end, it ends its servers too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     load = os.getloadavg()[0]

@@ -185,7 +185,7 @@ def main() -> None:
             template=template, parameters={}, state_dir=Path(root) / "state", programs=programs
         ) as cloud:
             bench = Bench(cloud, given.images)
-            bench.use(lambda: cloud.activity().jobs)
+            bench.use(cloud.jobs)
             bench.lay_out()
             rows = measure(bench, given.rounds)
     title = f"`python -m benchmarks.transforming`: Python {platform.python_version()}"
@@ -193,8 +193,7 @@ def main() -> None:
     text = (
         f"# The way around the model server, {title}\n\n"
         + "\n".join(rows)
-        + f"\n\nMedians of {given.rounds} rounds. Load average of the machine at the end: {load}; "
-        "others used it as well,\nso wall times are of a busy machine.\n"
+        + f"\n\nMedians of {given.rounds} rounds. Load average of the machine at the end: {load}.\n"
     )
     RESULT.write_text(text, encoding="utf-8")
     print(text)

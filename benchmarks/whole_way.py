@@ -6,32 +6,42 @@ The real stack of `tomodrop run` on the real template, with a model of random we
 exported as a training exports it (int8). The slices are uploaded at once. For each phase the table
 has its wall time and the CPU time per slice of the three kinds of process: this one (embedded S3
 and transform runner), the functions, the model server. What the server's part is made of is
-measured in this process, call by call. The rate of the transform phase is compared with `serve`
-alone, asked over HTTP just before and just after.
+measured in this process, call by call, as is what a call to S3 costs. The rate of the transform
+phase is compared with `serve` alone, asked over HTTP just before and just after.
 
-The table goes to standard output and to `benchmarks/results/whole_way.md`, the picture beside it.
+The tables go to standard output and to `benchmarks/results/whole_way.md`, pictures beside it.
 """
 
 import argparse
 import io
 import json
 import os
-import statistics
 import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-from benchmarks.serving import SHAPE, encode, over_http, prepare, serving, slices
-from local.cloud import Cloud
+from benchmarks.models import SHAPE, encode, prepare, slices
+from benchmarks.processor_time import Mark, Watch
+from benchmarks.servers import over_http, serving
+from benchmarks.whole_way_report import (
+    DECODE,
+    ENCODE,
+    FETCH,
+    INFER,
+    PHASES,
+    STORE,
+    Findings,
+    draw,
+    tables,
+)
+from local.cloud import Activity, Cloud
 from local.options import LOCAL_DEFAULTS, TEMPLATE
 from tomodrop.imaging.version import NORMALISER
 from tomodrop.live_model import LiveModel
@@ -41,14 +51,12 @@ from training.algorithm.inference import Predictor
 from training.algorithm.precision import INT8
 from training.algorithm.serve import JSON_LINES, Form, Server
 
-mpl.use("agg")
-from matplotlib import pyplot as plt
-
 RESULT = Path(__file__).parent / "results" / "whole_way.md"
 MODEL = "benchmark"
-PHASES = ("take in", "wait for the window", "start the job", "transform", "collect")
-PARTS = ("S3 and runner", "functions", "model server")
-POLL_S = 0.1
+JOBS_S = 0.1
+"""Between two looks at jobs, which cost nothing."""
+ASKING_S = 0.5
+"""Between two looks that ask S3 or SQS, which do: `tomodrop run` looks once a second."""
 CLASSES = ("0", "1")
 """Those of the model that is prepared."""
 WINDOW_S = 40
@@ -64,55 +72,6 @@ PARAMETERS = {
     "RetrainState": "DISABLED",
     "OverdueMinutes": "600",
 }
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One moment: wall clock and CPU seconds so far of each of PARTS."""
-
-    wall: float
-    cpu: tuple[float, float, float]
-
-
-@dataclass
-class Watch:
-    """Reads the CPU time of this process and of its children, told apart by what they run."""
-
-    _functions: dict[int, float] = field(default_factory=dict)
-    _server: dict[int, float] = field(default_factory=dict)
-
-    def look(self) -> Mark:
-        """Read all; of what has ended, or could not be read, the last reading counts."""
-        for pid in _children(os.getpid()):
-            command, seconds = _read(pid)
-            kind = self._server if "training.algorithm" in command else self._functions
-            kind[pid] = max(seconds, kind.get(pid, 0.0))
-        functions, server = sum(self._functions.values()), sum(self._server.values())
-        return Mark(time.perf_counter(), (time.process_time(), functions, server))
-
-
-def _children(pid: int) -> Iterator[int]:
-    try:
-        listed = [
-            child
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return
-    for child in map(int, listed):
-        yield child
-        yield from _children(child)
-
-
-def _read(pid: int) -> tuple[str, float]:
-    """The command line of a process and its own CPU seconds."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_text()
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "", 0.0
-    return command, sum(map(int, stat[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def install(cloud: Cloud, folder: Path) -> None:
@@ -167,30 +126,32 @@ def travel(cloud: Cloud, bodies: list[bytes]) -> list[Mark]:
             )
         )
 
-    def until(done: Callable[[Any], bool]) -> None:
+    def until(look: Callable[[], Any], done: Callable[[Any], bool], pause_s: float) -> None:
         while True:
-            mark, activity = watch.look(), cloud.activity()
-            assert mark.wall - marks[0].wall < LONGEST_S, activity
-            if done(activity):
+            mark, seen = watch.look(), look()
+            assert mark.wall - marks[0].wall < LONGEST_S, seen
+            if done(seen):
                 print(PHASES[len(marks) - 1], f"{mark.wall - marks[-1].wall:.1f}", file=sys.stderr)
                 marks.append(mark)
                 return
-            time.sleep(POLL_S)
+            time.sleep(pause_s)
 
-    def jobs(activity: Any) -> list[Any]:
-        return [job for job in activity.jobs if job.kind == "transform"]
+    def until_jobs(done: Callable[[list[int]], bool]) -> None:
+        """`done` is given how many slices each transform job has done."""
+        until(lambda: [job.done for job in cloud.jobs() if job.kind == "transform"], done, JOBS_S)
 
-    until(
-        lambda seen: (
-            not seen.queue_waiting + seen.queue_in_flight
-            and not seen.invocations_running.get("IntakeFunction")
-        )
-    )
-    until(lambda seen: bool(jobs(seen)))
-    until(lambda seen: sum(job.done for job in jobs(seen)) > 0)
-    until(lambda seen: sum(job.done for job in jobs(seen)) >= len(bodies))
-    until(lambda _: count(cloud) >= len(bodies))
+    until(cloud.activity, taken_in, ASKING_S)
+    until_jobs(bool)
+    until_jobs(lambda each: sum(each) > 0)
+    until_jobs(lambda each: sum(each) >= len(bodies))
+    until(partial(count, cloud), lambda results: results >= len(bodies), ASKING_S)
     return marks
+
+
+def taken_in(seen: Activity) -> bool:
+    """Whether intake has nothing left."""
+    waiting = seen.queue_waiting + seen.queue_in_flight
+    return not waiting and not seen.invocations_running.get("IntakeFunction")
 
 
 def count(cloud: Cloud) -> int:
@@ -221,9 +182,9 @@ def inside(folder: Path, bodies: list[bytes]) -> dict[str, float]:
         return (clock() - before) / len(pixels) * 1000
 
     return {
-        "decode": cost(lambda n: decode_image(bodies[n], SHAPE), time.thread_time),
-        "infer": cost(lambda n: predictor.engine.run(pixels[n][None]), time.process_time),
-        "encode": cost(lambda _: json.dumps(server._tell_all(answer, form)), time.thread_time),  # noqa: SLF001
+        DECODE: cost(lambda n: decode_image(bodies[n], SHAPE), time.thread_time),
+        INFER: cost(lambda n: predictor.engine.run(pixels[n][None]), time.process_time),
+        ENCODE: cost(lambda _: json.dumps(server._tell_all(answer, form)), time.thread_time),  # noqa: SLF001
     }
 
 
@@ -241,7 +202,7 @@ def calls(cloud: Cloud, body: bytes) -> dict[str, float]:
     put = cost(lambda n: s3.put_object(Bucket=bucket, Key=f"training/probe/{n}", Body=body))
     get = cost(lambda n: s3.get_object(Bucket=bucket, Key=f"training/probe/{n}")["Body"].read())
     small = cost(lambda n: s3.put_object(Bucket=bucket, Key=f"training/small/{n}", Body=b"x" * 60))
-    return {"get a slice": get, "put a slice": put, "put an answer": small}
+    return {FETCH: get, "put a slice": put, STORE: small}
 
 
 def measure(layers: int, bodies: list[bytes], seconds: float) -> Iterator[str]:
@@ -263,78 +224,16 @@ def measure(layers: int, bodies: list[bytes], seconds: float) -> Iterator[str]:
             priced = calls(cloud, bodies[0])
         alone.append(serve_alone(base, bodies[0], seconds))
         parts = inside(folder, bodies)
-    yield from report(layers, bodies, marks, alone, priced, parts)
+    findings = Findings(f"ResNet-{layers} int8", len(bodies), marks, alone, parts | priced)
+    picture = RESULT.with_name(f"whole_way-{layers}.png")
+    draw(findings, picture)
+    yield from tables(findings, picture)
 
 
 def serve_alone(base: Path, body: bytes, seconds: float) -> float:
     """Slices/s of `serve` over HTTP, with nothing else of ours beside it."""
     with serving(base, body) as server:
         return over_http(server.port, seconds)
-
-
-def report(
-    layers: int,
-    bodies: list[bytes],
-    marks: list[Mark],
-    alone: list[float],
-    priced: dict[str, float],
-    parts: dict[str, float],
-) -> Iterator[str]:
-    """Yield the table, and draw it."""
-    total = len(bodies)
-    rows = {
-        name: (end.wall - begin.wall, per_slice(begin, end, total))
-        for name, begin, end in zip(PHASES, marks[:-1], marks[1:], strict=True)
-    }
-    draw(layers, rows)
-    rate = total / rows["transform"][0]
-    share = rate / statistics.mean(alone)
-    yield f"\n## ResNet-{layers} int8, {SHAPE[1]} px, {total} slices\n"
-    yield f"| phase | wall, s | {' | '.join(f'{part}, CPU ms a slice' for part in PARTS)} |"
-    yield "|---|---|---|---|---|"
-    for name, (wall, cpu) in rows.items():
-        yield f"| {name} | {wall:.1f} | {' | '.join(f'{each:.1f}' for each in cpu)} |"
-    whole = sum(wall for wall, _ in rows.values())
-    sums = [sum(cpu[place] for _, cpu in rows.values()) for place in range(len(PARTS))]
-    yield f"| **all** | {whole:.1f} | {' | '.join(f'{each:.1f}' for each in sums)} |"
-    yield ""
-    yield (
-        f"Transform: {rate:.1f} slices/s, {share:.0%} of `serve` alone "
-        f"({' and '.join(f'{each:.1f}' for each in alone)} slices/s before and after)."
-    )
-    yield (
-        "CPU ms, each measured alone: "
-        + ", ".join(f"{name} {cost:.2f}" for name, cost in (parts | priced).items())
-        + "."
-    )
-    yield f"\n![Where time goes](whole_way-{layers}.png)"
-
-
-def per_slice(begin: Mark, end: Mark, total: int) -> list[float]:
-    """CPU milliseconds of each of PARTS between two marks."""
-    return [(b - a) / total * 1000 for a, b in zip(begin.cpu, end.cpu, strict=True)]
-
-
-def draw(layers: int, rows: dict[str, tuple[float, list[float]]]) -> None:
-    """One bar for each phase: CPU milliseconds a slice by kind of process."""
-    figure, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
-    left = [0.0] * len(rows)
-    for place, part in enumerate(PARTS):
-        widths = [cpu[place] for _, cpu in rows.values()]
-        axes.barh(
-            list(rows),
-            widths,
-            left=left,
-            label=part,
-            color=("#0072b2", "#e69f00", "#009e73")[place],
-        )
-        left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.invert_yaxis()
-    axes.set_xlabel("CPU ms per slice")
-    axes.set_title(f"ResNet-{layers} int8: where time goes")
-    axes.legend(frameon=False)
-    figure.savefig(RESULT.with_name(f"whole_way-{layers}.png"), dpi=90)
-    plt.close(figure)
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ class Learning:
             decision = self._decision(job)
             if decision:
                 return self._problem_of(job, decision)
-            jobs = self._cloud.activity().jobs
+            jobs = self._cloud.jobs()
             training = next((j for j in jobs if j.name == job), None)
             status = (
                 training_status(training.detail, training.done)
