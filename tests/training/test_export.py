@@ -95,7 +95,8 @@ def described(job: Job) -> dict[str, Any]:
 def in_torch(job: Job, encoded: bytes) -> Predictor:
     """The same model in PyTorch."""
     description, _ = load_model(job.layout.model)
-    return Predictor(description, TorchEngine(*load_classifier(job.layout.model), cores=1))
+    engine = TorchEngine(*load_classifier(job.layout.model), description.image_shape, cores=1)
+    return Predictor(description, engine)
 
 
 def test_the_choice_and_all_its_figures_are_in_the_description(exported: Job) -> None:

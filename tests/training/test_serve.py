@@ -14,7 +14,7 @@ from tests.training.builders import Job, Trained, make_slice
 from training.algorithm import serve
 from training.algorithm.images import decode_image
 from training.algorithm.inference import Predictor
-from training.algorithm.serve import Form, RefusedError, choose_form
+from training.algorithm.serve import Form, RefusedError, choose_form, offer
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,20 @@ def test_execution_parameters_name_one_record_per_request(client: Client) -> Non
     assert answer["BatchStrategy"] == "SINGLE_RECORD"
     assert answer["MaxPayloadInMB"] == 1
     assert answer["MaxConcurrentTransforms"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("workers", "payload_mb", "concurrent"),
+    [(4, 6, 8), (16, 6, 16), (64, 1, 100), (3, 100, 1), (2, 40, 2)],
+)
+def test_what_is_offered_keeps_threads_busy_within_sagemakers_limit(
+    workers: int, payload_mb: int, concurrent: int
+) -> None:
+    assert offer(workers, payload_mb * 1024 * 1024) == {
+        "MaxConcurrentTransforms": concurrent,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
 
 
 @pytest.mark.parametrize(

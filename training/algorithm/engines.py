@@ -66,11 +66,11 @@ def load_engine(folder: Path, cores: int) -> Engine:
         )
     has_torch = importlib.util.find_spec("torch") is not None
     if has_torch and _has_gpu():
-        return _on_torch(folder, cores)
+        return _on_torch(folder, description, cores)
     if description.serving and importlib.util.find_spec("openvino") is not None:
         return _on_openvino(folder, description, cores)
     if has_torch:
-        return _on_torch(folder, cores)
+        return _on_torch(folder, description, cores)
     raise ArtefactError(
         f"nothing here can run the model in {folder}: it has no exported network beside its "
         "weights, or OpenVINO is not installed, and PyTorch is not. Train it with "
@@ -87,10 +87,10 @@ def _has_gpu() -> bool:
     return count_gpus() > 0
 
 
-def _on_torch(folder: Path, cores: int) -> Engine:
+def _on_torch(folder: Path, description: ModelDescription, cores: int) -> Engine:
     from training.algorithm.torch_engine import TorchEngine, load_classifier  # noqa: PLC0415
 
-    return TorchEngine(*load_classifier(folder), cores)
+    return TorchEngine(*load_classifier(folder), description.image_shape, cores)
 
 
 def _on_openvino(folder: Path, description: ModelDescription, cores: int) -> Engine:

@@ -74,7 +74,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.resnet = resnet
         stages = _stages(resnet)
-        self._head_stages = head_stages
+        self.head_stages = head_stages
         cut = max(0, len(stages) - trainable_stages)
         # Plain lists: the modules belong to ``resnet`` and must not be registered twice.
         self._frozen: list[nn.Module] = stages[:cut]
@@ -88,6 +88,12 @@ class Classifier(nn.Module):
     def needs_scaled_loss(self) -> bool:
         """Whether gradients would vanish in what convolutions compute in (float16)."""
         return self._mixed is torch.float16
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """What the first convolution expects: float32 until :mod:`gpu_network` changed it."""
+        dtype: torch.dtype = self.resnet.conv1.weight.dtype
+        return dtype
 
     @property
     def head(self) -> nn.Linear:
@@ -107,7 +113,7 @@ class Classifier(nn.Module):
             with torch.no_grad():
                 maps = _run_stages(self._frozen, inputs)
             maps += _run_stages(self._learning, maps[-1] if maps else inputs)
-        return [maps_of_stage.float() for maps_of_stage in maps[-self._head_stages :]]
+        return [maps_of_stage.float() for maps_of_stage in maps[-self.head_stages :]]
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the scores before softmax, (N, classes)."""

@@ -40,6 +40,8 @@ VERBOSE = ("verbose=1", "verbose=true")
 MAP = ("map=1", "map=true")
 WAITING = 8
 """Requests per thread that may wait; each holds its body in memory."""
+MOST_MB_UNDER_WAY = 100
+"""CreateTransformJob: MaxConcurrentTransforms times MaxPayloadInMB must not exceed it."""
 DRAIN_S = 100
 """SageMaker kills a container 120 s after SIGTERM."""
 
@@ -50,6 +52,18 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def offer(workers: int, max_payload_bytes: int) -> dict[str, int | str]:
+    """Return the execution parameters that keep so many threads busy, within SageMaker's limit."""
+    payload_mb = max(1, max_payload_bytes // (1024 * 1024))
+    # Twice as many requests as threads: none waits for the next one.
+    concurrent = max(1, min(2 * workers, MOST_MB_UNDER_WAY // payload_mb))
+    return {
+        "MaxConcurrentTransforms": concurrent,
+        "BatchStrategy": "SINGLE_RECORD",
+        "MaxPayloadInMB": payload_mb,
+    }
 
 
 class Server:
@@ -77,14 +91,7 @@ class Server:
 
     async def execution_parameters(self, _request: Request) -> Response:
         """What batch transform should use when the job does not say."""
-        return JSONResponse(
-            {
-                # Enough that no thread waits for the next request.
-                "MaxConcurrentTransforms": 2 * self._workers,
-                "BatchStrategy": "SINGLE_RECORD",
-                "MaxPayloadInMB": self._max_payload_bytes // (1024 * 1024),
-            }
-        )
+        return JSONResponse(offer(self._workers, self._max_payload_bytes))
 
     async def invocations(self, request: Request) -> Response:
         """One encoded image in, one probability per class out; with verbose=1 more of it."""

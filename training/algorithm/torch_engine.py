@@ -1,7 +1,8 @@
 """The network in PyTorch: on a GPU, and wherever a model has no exported network."""
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -9,28 +10,69 @@ from training.algorithm.artefact import load_model
 from training.algorithm.class_map import class_maps, pool
 from training.algorithm.engines import Levels, Outputs
 from training.algorithm.failure import ArtefactError
+from training.algorithm.gpu_network import Captured, speed_up
 from training.algorithm.hardware import choose_device
 from training.algorithm.images import Scaling
 from training.algorithm.model import Classifier, build_resnet
+from training.algorithm.shared_batches import SharedBatches
+
+Shape: TypeAlias = tuple[int, int, int]
+
+
+BATCH = 8
+"""Images per call on a GPU. A batch transform has at most 16 requests under way with SageMaker's
+default payload: one half is computed while the other is fetched and decoded."""
+BATCH_WAIT_S = 0.002
 
 
 class TorchEngine:
-    """See :class:`Engine`."""
+    """See :class:`Engine`. One thread runs the network: on a CPU, each call uses all cores."""
 
-    def __init__(self, classifier: Classifier, scaling: Scaling, cores: int) -> None:
-        self._device = choose_device()
-        self._network = ServedNetwork(classifier.eval().place_on(self._device), scaling)
-        # One call at a time: each uses all cores. The others decode meanwhile.
-        self._turn = threading.Lock()
+    def __init__(
+        self, classifier: Classifier, scaling: Scaling, image_shape: Shape, cores: int
+    ) -> None:
+        """``image_shape``: (C, H, W)."""
+        device = choose_device()
+        placed = classifier.eval().place_on(device)
         torch.set_num_threads(cores)
-        self.name = f"PyTorch on {self._device.type}"
-        self.workers = cores + 1
+        if device.type == "cuda":
+            network = ServedNetwork(speed_up(placed), scaling)
+            answer, size = on_gpu(network, image_shape, device), BATCH
+        else:
+            answer, size = on_cpu(ServedNetwork(placed, scaling)), 1
+        self._batches = SharedBatches(answer, size=size, longest_wait_s=BATCH_WAIT_S)
+        self.name = f"PyTorch on {device.type}, {size} images at a time"
+        self.workers = 2 * size if size > 1 else cores + 1
 
     def run(self, images: Levels) -> Outputs:
         """Answer for images (N, H, W, C)."""
-        with self._turn, torch.inference_mode():
-            outputs = self._network(torch.tensor(images).to(self._device))
-            return Outputs(*(output.cpu().numpy() for output in outputs))
+        return self._batches.run(images)
+
+
+def on_cpu(network: "ServedNetwork") -> Callable[[Levels], Outputs]:
+    """Return what answers for images (N, H, W, C) in float32."""
+
+    def answer(images: Levels) -> Outputs:
+        with torch.inference_mode():
+            return Outputs(*(output.numpy() for output in network(torch.from_numpy(images))))
+
+    return answer
+
+
+def on_gpu(
+    network: "ServedNetwork", image_shape: Shape, device: torch.device
+) -> Callable[[Levels], Outputs]:
+    """Return what answers for BATCH images (N, H, W, C) in bfloat16."""
+    channels, height, width = image_shape
+    with torch.inference_mode():
+        captured = Captured(network, (BATCH, height, width, channels), device)
+
+    def answer(images: Levels) -> Outputs:
+        with torch.inference_mode():
+            # To the CPU at once: the next batch overwrites what they are in.
+            return Outputs(*(output.cpu().numpy() for output in captured(images)))
+
+    return answer
 
 
 class ServedNetwork(torch.nn.Module):
@@ -43,7 +85,8 @@ class ServedNetwork(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Answer for each of the images."""
-        stage_maps = self.classifier.stage_maps(self._scaling.to_input(images.permute(0, 3, 1, 2)))
+        inputs = self._scaling.to_input(images.permute(0, 3, 1, 2))
+        stage_maps = self.classifier.stage_maps(inputs.to(self.classifier.computes_in))
         features = pool(stage_maps)
         head = self.classifier.head
         return head(features), features, class_maps(stage_maps, head.weight)
