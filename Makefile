@@ -113,10 +113,11 @@ run: setup ## Classify your own: make run INBOX=dir OUT=dir [LABELLED=dir] [STAT
 # ---- working on it
 
 # The quick ones in a process per core: a process takes a run of tests in order, so that what a module
-# sets up once is seldom set up twice. The end-to-end ones use all cores themselves: one by one.
+# sets up once is seldom set up twice. The end-to-end ones wait as often as they compute: two modules at a
+# time, however many cores there are.
 test: setup-dev ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "not e2e"
-	@$(BIN)/python -m pytest -m e2e
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m e2e
 
 quick: setup-dev ## Run some tests: make quick [ARGS="tests/functions -k manifest"]
 	@$(BIN)/python -m pytest $(or $(ARGS),-m "not slow and not e2e")
