@@ -53,7 +53,7 @@ def promote(app: App, job: str) -> dict[str, Any] | None:
     for _ in range(_MAX_RACES):
         standing = succession.settle_last_decision(app)
         # Read before the decision is looked for: with it comes a new live model.
-        live = read_live_model(app)
+        live = standing.live(read_live_model(app))
         if objects.is_there(app.s3, app.settings.predictions_bucket, keys.decision(job)):
             logger.info("decided before", extra={"job": job})
             return None

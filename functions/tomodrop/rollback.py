@@ -34,7 +34,7 @@ def roll_back(app: App, training_job: str) -> dict[str, Any] | None:
     ensure_model(app, target.model_name, target.training_job)
     for _ in range(_MAX_RACES):
         standing = succession.settle_last_decision(app)
-        live = read_if_valid(app)
+        live = standing.live(read_if_valid(app))
         if live and live.training_job == training_job:
             logger.info("the model to go back to is live", extra={"job": training_job})
             return None

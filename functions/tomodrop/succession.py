@@ -47,6 +47,13 @@ class Entry(BaseModel):
         is_new = self.live is not None and self.live.generation == self.generation
         return self.live if is_new else None
 
+    def is_late(self, there: LiveModel | None) -> bool:
+        """Whether what the parameter holds was put there late, by a decision before `live`'s.
+
+        Never what people put there by hand: it has no generation.
+        """
+        return bool(self.live and there and 0 < there.generation < self.live.generation)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -59,6 +66,10 @@ class Standing:
     def of(cls, body: bytes, etag: str) -> Self:
         """From the object."""
         return cls(Entry.model_validate_json(body), etag)
+
+    def live(self, there: LiveModel | None) -> LiveModel | None:
+        """Who is live by this decision, where the parameter holds `there`."""
+        return self.entry.live if self.entry and self.entry.is_late(there) else there
 
     def following(self, key: str, decision: dict[str, Any], model: LiveModel | None) -> Entry:
         """The entry of the next decision; `model` is the one that it makes live, if any."""
@@ -121,15 +132,11 @@ def _to_write(app: App, entry: Entry, *, published: bool) -> LiveModel | None:
     """The model to write into the parameter, if that is still to be done.
 
     Once a decision is published its model has been written. Then only what an earlier decision
-    wrote late is written over, never what people put there by hand (it has no generation).
+    wrote late is written over.
     """
     if not published:
         return entry.makes_live
-    if entry.live is None:
-        return None
-    there = read_if_valid(app)
-    late = there is not None and 0 < there.generation < entry.live.generation
-    return entry.live if late else None
+    return entry.live if entry.live and entry.is_late(read_if_valid(app)) else None
 
 
 def _tell_people(app: App, entry: Entry) -> None:

@@ -7,8 +7,11 @@ way to a smaller one.
 from collections.abc import Callable
 from dataclasses import replace
 
+from tests.faults.fates import FATES, TRAININGS
+from tests.faults.learning import LEARNING
 from tests.faults.network import Order
-from tests.faults.sagemaker import Fate
+from tests.faults.sagemaker import is_evaluation
+from tests.faults.stage import FUNCTIONS
 from tests.faults.uploads import INCOMING, KINDS, LABELLED
 from tests.faults.waiting import Storm
 from tests.faults.world import World
@@ -33,6 +36,7 @@ _STORMS = (
     ("sqs", Order.LOSE_REPLY),
     ("ssm", Order.THROTTLE),
     ("ssm", Order.LOSE_REPLY),
+    ("ssm", Order.LOSE_REQUEST),
 )
 # More than botocore's five attempts, so that a storm can outlast them.
 _MOST_IN_A_STORM = 12
@@ -41,7 +45,8 @@ _SCHEDULED = ("dispatch", "dispatch", "dispatch", "sweep")
 
 def put(world: World, a: int, b: int) -> None:
     """A user puts an upload, or a newer version of one."""
-    key = _KEYS[a % len(_KEYS)]
+    keys = (*INCOMING, *LABELLED) if world.studies else _KEYS
+    key = keys[a % len(keys)]
     if key in world.versions:
         world.fired["an upload overwritten"] += 1
     world.put(key, KINDS[b % len(KINDS)])
@@ -139,29 +144,17 @@ def transform(world: World, a: int, b: int) -> None:
     if not running:
         return
     name = running[a % len(running)]
-    fate = _FATES[b % len(_FATES)]
+    kind, place = divmod(b, len(FATES))
+    # Half of those that score models go well, or few models would be judged.
+    fate = FATES[0 if is_evaluation(name) and kind % 2 else place]
     if fate is None:
-        world.fired["a job hangs"] += 1
+        world.fired["an evaluation hangs" if is_evaluation(name) else "a job hangs"] += 1
         world.hung.add(name)
         return
     what, how = fate
     if what:
-        world.fired[what] += 1
-    world.sagemaker.end_transform(name, replace(how, kind=b // len(_FATES)))
-
-
-_ALL = frozenset(range(100))
-_FATES: tuple[tuple[str, Fate] | None, ...] = (
-    ("", Fate()),
-    ("", Fate()),
-    ("a job fails for one object", Fate("Failed", missing=frozenset({0}))),
-    ("a job completes without an output", Fate("Completed", missing=frozenset({1}))),
-    ("a job completes with no output at all", Fate("Completed", missing=_ALL)),
-    ("a job is stopped half-way", Fate("Stopped", missing=frozenset({1, 2, 3}))),
-    ("a job garbles an output", Fate("Completed", garbled=frozenset({0}))),
-    ("a job garbles all outputs", Fate("Failed", garbled=_ALL)),
-    None,
-)
+        world.fired["an evaluation is not answered" if is_evaluation(name) else what] += 1
+    world.sagemaker.end_transform(name, replace(how, kind=kind))
 
 
 def event(world: World, a: int, b: int) -> None:
@@ -173,16 +166,17 @@ def event(world: World, a: int, b: int) -> None:
     if place:
         world.fired["job events out of order"] += 1
     chosen = waiting.pop(place)
+    kind = "a promote event" if chosen.function == "promote" else "a job event"
     if b % 4 == 0:
-        world.fired["a job event lost"] += 1
+        world.fired[f"{kind} lost"] += 1
         return
     world.deliver(chosen)
     if b % 4 == 1:
-        world.fired["a job event doubled"] += 1
+        world.fired[f"{kind} doubled"] += 1
         world.deliver(chosen)
 
 
-ACTIONS: dict[str, Callable[[World, int, int], None]] = {
+ACTIONS: dict[str, Callable[[World, int, int], None]] = LEARNING | {
     done.__name__: done
     for done in (
         put,
@@ -209,13 +203,23 @@ KINDS_OF_FAULT = (
     *(
         f"{order.value} ({service})"
         for order in (Order.DIE_BEFORE, Order.DIE_AFTER)
-        for service in ("s3", "dynamodb", "sagemaker")
+        for service in ("s3", "dynamodb", "sagemaker", "ssm")
     ),
-    *(f"two of {function} at once" for function in ("intake", "dispatch", "collect", "sweep")),
-    *(fate[0] for fate in _FATES if fate and fate[0]),
+    *(f"two of {function} at once" for function in FUNCTIONS),
+    *(fate[0] for fate in (*FATES, *TRAININGS) if fate and fate[0]),
     "a job hangs",
     "a job event lost",
     "a job event doubled",
+    "a promote event lost",
+    "a promote event doubled",
+    "a training hangs",
+    "a training runs out of time",
+    "an evaluation hangs",
+    "an evaluation is not answered",
+    "a model is promoted",
+    "a model is below the floor",
+    "a model loses against the live one",
+    "an earlier model is gone back to",
     "job events out of order",
     "an event given up",
     "an S3 event lost",

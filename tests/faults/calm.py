@@ -2,7 +2,7 @@
 
 from tests.faults import checker
 from tests.faults.errors import InvariantBroken
-from tests.faults.sagemaker import Fate
+from tests.faults.fates import Fate, Learnt
 from tests.faults.world import World
 
 _ROUNDS = 16
@@ -47,20 +47,30 @@ def _round(world: World) -> None:
         invocation = world.receive(visible[:10])
         if invocation:
             world.finish(invocation)
+    for name in world.moment().trainings:
+        world.sagemaker.end_training(name, Learnt())
+    _deliver_events(world)
     world.advance(_DISPATCH_AFTER_S)
     world.finish(world.scheduled("dispatch"))
     for name in world.sagemaker.running("transform-job"):
         stopping = world.sagemaker.status("transform-job", name) == "Stopping"
         if stopping or name not in world.hung:
             world.sagemaker.end_transform(name, Fate())
+    _deliver_events(world)
+
+
+def _deliver_events(world: World) -> None:
     while events := world.take_events():
         world.finish(world.deliver(events.pop(0)))
 
 
 def _rest(world: World) -> None:
-    """At rest, nothing moves: no upload is sent again, and no job is made."""
-    jobs = len(world.sagemaker.accepted)
+    """At rest, nothing moves: no upload is sent again, no job is made, and nothing is decided."""
+    jobs, decisions = len(world.sagemaker.accepted), len(world.live_models.decided)
     world.advance(2 * _SWEEP_EVERY_S)
     world.finish(world.scheduled("sweep"))
-    if world.queue or len(world.sagemaker.accepted) != jobs:
+    if found := world.live_models.faults():
+        raise InvariantBroken("; ".join(found))
+    before = (jobs, decisions)
+    if world.queue or before != (len(world.sagemaker.accepted), len(world.live_models.decided)):
         raise InvariantBroken("I5: at rest, a sweep set something going again")

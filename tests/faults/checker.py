@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.errors import InvariantBroken
+from tests.faults.sagemaker import is_evaluation
 from tests.faults.uploads import Version
 from tomodrop import keys
 from tomodrop.slices import read_lines
@@ -25,10 +26,9 @@ class Watch:
         self._world = world
         self._ranks: dict[str, int] = {}
         self._broken: list[str] = []
-        self.live: list[str] = []
 
     def look(self) -> None:
-        """A result or the live model may have changed."""
+        """A result may have changed."""
         ranks = {}
         for key in result_keys(self._world):
             found = version_of(self._world, json_of(self._world, key))
@@ -78,6 +78,7 @@ def faults(world: "World") -> list[str]:
     found = [fault for key in sorted(world.versions) for fault in _faults_of_upload(world, key)]
     found += _unexpected(world)
     found += _faults_of_jobs(world)
+    found += world.live_models.faults()
     pending = [item for item in world.app.table.scan()["Items"] if "pending" in item]
     found += [f"the table waits for {item['batch_id']!s}/{item['part']!s}" for item in pending]
     found += ["the queue holds a message"] * bool(world.queue)
@@ -131,10 +132,9 @@ def _faults_of_document(world: "World", version: Version, document: dict[str, An
 def _was_never_answered(world: "World", version: Version, document: dict[str, Any]) -> bool:
     """Whether each allowed attempt of the job that it names left a slice without an answer."""
     stem = document["batch"]["job"].rpartition("-")[0]
-    upload = keys.upload_id(version.key, version.version_id, version.etag)
     for attempt in range(1, world.settings.max_attempts + 1):
         job = world.sagemaker.accepted.get(f"{stem}-{attempt}")
-        if job is None or not any(name.startswith(upload) for name in job.unanswered):
+        if job is None or not any(name.startswith(version.upload_id) for name in job.unanswered):
             return False
     return True
 
@@ -164,11 +164,16 @@ def _unexpected(world: "World") -> list[str]:
 
 def _faults_of_jobs(world: "World") -> list[str]:
     found = []
-    for name in world.sagemaker.accepted:
-        attempt = int(name.rpartition("-")[2])
-        if attempt > world.settings.max_attempts:
+    begun_on: dict[str, str] = {}
+    for name, job in world.sagemaker.accepted.items():
+        stem, _, attempt = name.rpartition("-")
+        if int(attempt) > world.settings.max_attempts:
             found.append(f"I4: {name} is one attempt too many")
-    running = world.sagemaker.running("transform-job")
+        if begun_on.setdefault(stem, job.model) != job.model:
+            found.append(f"I9: {name} is not on the model that its batch began with")
+        if not is_evaluation(name) and not world.live_models.was_live(job.model):
+            found.append(f"I9: {name} is on a model that was never live")
+    running = [*world.sagemaker.running("transform-job"), *world.sagemaker.running("training-job")]
     found += [f"I4: {name} still runs" for name in running]
     found += [f"I1: a job was given {name}, which is not there" for name in world.sagemaker.absent]
     return found

@@ -20,7 +20,10 @@ _PATIENCE_S = 60
 
 @dataclass
 class Invocation:
-    """One run of a handler. `outcome` is None while it goes on, then "ok", "error" or "crash"."""
+    """One run of a handler. `outcome` is None while it goes on, then "ok", "error" or "crash".
+
+    `lives`: how many models had been live when it began.
+    """
 
     name: str
     function: str
@@ -28,6 +31,7 @@ class Invocation:
     deadline: float
     skew_s: float
     payload: Any = None
+    lives: int = 0
     outcome: str | None = None
     answer: Any = None
     error: BaseException | None = None

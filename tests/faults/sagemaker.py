@@ -7,9 +7,11 @@ the instances are different: no program runs, a job waits for its fate.
 
 import io
 import json
+import tarfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, cast
 
 from PIL import Image
@@ -24,18 +26,14 @@ from local.sagemaker.records import KINDS, Json, Kind, Record, RecordStore
 from local.sagemaker.runner import Runner, has_ended
 from local.sagemaker.settings import Identity, Quotas, Timing
 from local.sagemaker.validation import validate, without_nulls
-from tests.functions.builders import ACCOUNT
+from tests.faults.fates import Fate, Learnt
+from tests.faults.uploads import positive_of
+from tests.functions.builders import ACCOUNT, ENVIRONMENT
 
 IDENTITY = Identity(ACCOUNT, "us-east-1")
-# What a job can write in place of an answer.
-GARBLED = (
-    b"",
-    b'{"prediction": [0.5',
-    b"<html>502</html>",
-    b'{"prediction": [0.1, 0.2, 0.7]}',
-    b'{"prediction": [NaN, 1]}',
-    b'{"prediction": [0.9, 0.9]}',
-)
+_POSITIVE = "labelled/covid/"
+# The probability of the class that an evaluated model answers.
+_SURE = 0.9
 Read = Callable[[str, str], bytes | None]
 Write = Callable[[str, str, bytes], None]
 
@@ -56,23 +54,31 @@ class _MemoryStore(RecordStore):
 
 @dataclass
 class Scored:
-    """A transform job as it was accepted, and the slices that it left without a usable answer."""
+    """A transform job as it was accepted, and the slices that it left without a usable answer.
+
+    `right`: of an evaluation, whether each answer that it gave was right.
+    """
 
     name: str
     model: str
     slices: tuple[str, ...]
     unanswered: set[str] = field(default_factory=set)
+    right: dict[str, bool] = field(default_factory=dict)
 
 
 class SimulatedSageMaker:
     """Operations over records; `outbox` takes the events of jobs that end.
 
-    `absent`: what a job was given to score and did not exist.
+    `absent`: what a job was given to score and did not exist. `learnt`: by model, what it is wrong
+    of when it is evaluated. `key_of`: the upload that a slice is of.
     """
 
-    def __init__(self, read: Read, write: Write, now: Callable[[], float]) -> None:
-        self._read, self._write, self._now = read, write, now
+    def __init__(
+        self, read: Read, write: Write, now: Callable[[], float], key_of: Callable[[str], str]
+    ) -> None:
+        self._read, self._write, self._now, self._key_of = read, write, now, key_of
         self.outbox: list[Json] = []
+        self.learnt: dict[str, frozenset[str]] = {}
         self.accepted: dict[str, Scored] = {}
         self.absent: list[str] = []
         self.store = _MemoryStore()
@@ -122,39 +128,65 @@ class SimulatedSageMaker:
         module = transform_record if kind == "transform-job" else training_record
         return str(module.status_of(record))
 
-    def end_transform(self, name: str, fate: "Fate") -> None:
+    def created(self, name: str) -> float:
+        """When a training was made, in seconds since the epoch."""
+        return float(self.store.get("training-job", name).description["CreationTime"])
+
+    def trainings_ended(self) -> list[str]:
+        """Trainings that will not change any more, oldest first."""
+        return [record.name for record in self.store.all("training-job") if has_ended(record)]
+
+    def stop_overlong(self) -> int:
+        """End the trainings that ran as long as they may, as SageMaker does; returns how many."""
+        late = [
+            record
+            for record in map(partial(self.store.get, "training-job"), self.running("training-job"))
+            if self._now() - record.description["CreationTime"]
+            > training_record.max_runtime_s(record)
+        ]
+        for record in late:
+            self._ended(training_record.end(record, "MaxRuntimeExceeded", self._now()))
+        return len(late)
+
+    def end_transform(self, name: str, fate: Fate) -> None:
         """Write outputs and end."""
         record = self.store.get("transform-job", name)
         output = Address.parse(record.description["TransformOutput"]["S3OutputPath"] + "/")
         scored = self.accepted[name]
         for place, (address, entry) in enumerate(self._inputs(record)):
-            body = fate.output(place, lambda a=address: self._score(a))  # type: ignore[misc]
+            slice_id = entry.removesuffix(".png")
+            body = fate.output(place, partial(self._answer, scored, slice_id, address))
             if body is not None:
                 self._write(output.bucket, f"{output.key}{entry}.out", body)
             if body is None or not fate.answers(place):
-                scored.unanswered.add(entry.removesuffix(".png"))
+                scored.unanswered.add(slice_id)
         status = fate.status
         if transform_record.status_of(record) == "Stopping":
             status = "Stopped"
         reason = "ClientError: See job logs for more information" if status == "Failed" else None
         self._ended(transform_record.end(record, status, self._now(), reason))
 
-    def end_training(self, name: str, accuracy: float | None) -> None:
-        """Write a model and end Completed, or Failed if `accuracy` is None."""
-        record = self.store.get("training-job", name)
-        now = self._now()
-        if training_record.status_of(record) == "Stopping":
-            self._ended(training_record.end(record, "Stopped", now))
-            return
-        if accuracy is None:
+    def end_training(self, name: str, fate: Learnt) -> None:
+        """End, with a model and its figures if it completes."""
+        record, now = self.store.get("training-job", name), self._now()
+        if fate.status == "Failed":
             self._ended(training_record.end(record, "Failed", now, failure_reason="AlgorithmError"))
             return
+        if fate.status == "Stopped" or training_record.status_of(record) == "Stopping":
+            self._ended(training_record.end(record, "Stopped", now))
+            return
+        self.learnt[name] = fate.wrong
         artefact = training_record.output_uri(record, "model.tar.gz")
-        address = Address.parse(artefact)
-        self._write(address.bucket, address.key, b"weights")
-        metrics = [{"MetricName": "validation:accuracy", "Value": accuracy, "Timestamp": now}]
+        self._put(artefact, b"weights")
+        self._put(training_record.output_uri(record, "output.tar.gz"), _figures())
+        # What a training says of itself decides nothing.
+        metrics = [{"MetricName": "validation:accuracy", "Value": 1.0, "Timestamp": now}]
         ended = training_record.end(record, "Completed", now, artifacts=artefact, metrics=metrics)
         self._ended(ended)
+
+    def _put(self, uri: str, body: bytes) -> None:
+        address = Address.parse(uri)
+        self._write(address.bucket, address.key, body)
 
     def _ended(self, record: Record) -> None:
         self.store.put(record)
@@ -169,42 +201,39 @@ class SimulatedSageMaker:
         prefix = Address.parse(first["prefix"]) if first else manifest
         return [(Address(prefix.bucket, prefix.key + entry), entry) for entry in entries]
 
-    def _score(self, address: Address) -> bytes | None:
+    def _answer(self, scored: Scored, slice_id: str, address: Address) -> bytes | None:
         picture = self._read(address.bucket, address.key)
         if picture is None:
             return None
-        positive = positive_of(mean_grey(picture))
+        if is_evaluation(scored.name):
+            positive = self._judged(scored, slice_id)
+        else:
+            positive = positive_of(mean_grey(picture))
         return json.dumps({"prediction": [1 - positive, positive]}).encode() + b"\n\n"
 
+    def _judged(self, scored: Scored, slice_id: str) -> float:
+        key = self._key_of(slice_id)
+        right = scored.right[slice_id] = key not in self.learnt[scored.model]
+        return _SURE if key.startswith(_POSITIVE) == right else 1 - _SURE
 
-@dataclass(frozen=True)
-class Fate:
-    """How a transform job ends: its status, and which outputs, by place, are missing or garbled."""
 
-    status: str = "Completed"
-    missing: frozenset[int] = frozenset()
-    garbled: frozenset[int] = frozenset()
-    kind: int = 0
+def is_evaluation(name: str) -> bool:
+    """Whether a transform job scores held-out slices."""
+    return name.startswith(f"{ENVIRONMENT['JOB_NAME_PREFIX']}-eval-")
 
-    def answers(self, place: int) -> bool:
-        """Whether the input at this place is answered."""
-        return place not in self.missing and place not in self.garbled
 
-    def output(self, place: int, score: Callable[[], bytes | None]) -> bytes | None:
-        """What is written for the input at this place."""
-        if place in self.missing:
-            return None
-        if place in self.garbled:
-            return GARBLED[(place + self.kind) % len(GARBLED)]
-        return score()
+@cache
+def _figures() -> bytes:
+    """What a training leaves for people, packed."""
+    packed, body = io.BytesIO(), b'{"validation:accuracy": 1.0}'
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("metrics.json")
+        member.size = len(body)
+        archive.addfile(member, io.BytesIO(body))
+    return packed.getvalue()
 
 
 def mean_grey(picture: bytes) -> int:
     """Of a picture of one grey: that grey."""
     with Image.open(io.BytesIO(picture), formats=["PNG"]) as image:
         return int(image.convert("L").getpixel((image.width // 2, image.height // 2)))  # type: ignore[arg-type]
-
-
-def positive_of(grey: int) -> float:
-    """What this model says of a picture of one grey: each has a probability of its own."""
-    return round((grey + 1) / 257, 6)

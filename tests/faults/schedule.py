@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 
 from tests.faults.actions import Action, perform
 from tests.faults.calm import settle
 from tests.faults.errors import InvariantBroken
+from tests.faults.learning import go_live
 from tests.faults.network import Order
 from tests.faults.stage import Stage, quiet
 from tests.faults.world import World
 
 _LENGTHS = (8, 48)
 _NUMBERS = 1 << 12
+# Of so many schedules one has a labelled set, and twice the length.
+_STUDIES = 3
 
 
 @dataclass
@@ -56,21 +59,34 @@ def weights(world: World) -> dict[str, int]:
     """How likely each action is now: what cannot happen is not chosen."""
     busy, moment = bool(world.invocations), world.moment()
     return {
+        "study": 0,
         "put": 5 if world.versions else 100,
         "delete": 1 if world.versions else 0,
         "notify": 14 if world.notifications else 0,
         "receive": 16 if moment.messages else 0,
-        "schedule": 16,
+        "schedule": 6 if world.studies else 16,
         "dispatch": 0,
         "pause": 0,
         "run": 40 if busy else 0,
         "kill": 5 if busy else 0,
         "storm": 3,
-        "wait": 1 if busy else 14,
+        "wait": 1 if busy else 6 if world.studies else 14,
         "skew": 1,
         "transform": 20 if moment.jobs else 0,
         "event": 20 if moment.events else 0,
+        "retrain": _retrains(world),
+        "train": 20 if moment.trainings else 0,
+        "roll_back": 2 if world.studies else 0,
     }
+
+
+def _retrains(world: World) -> int:
+    if not world.studies:
+        return 0
+    goes_on = world.sagemaker.running("training-job") or any(
+        invocation.function == "retrain" for invocation in world.invocations
+    )
+    return 2 if goes_on else 14
 
 
 def chosen_by(seed: int) -> Iterator[Callable[[World], Action]]:
@@ -82,7 +98,11 @@ def chosen_by(seed: int) -> Iterator[Callable[[World], Action]]:
         (name,) = chooser.choices(list(likely), list(likely.values()))
         return name, chooser.randrange(_NUMBERS), chooser.randrange(_NUMBERS)
 
-    return repeat(choose, chooser.randint(*_LENGTHS))
+    length = chooser.randint(*_LENGTHS)
+    if chooser.randrange(_STUDIES):
+        return repeat(choose, length)
+    study: Action = ("study", chooser.randrange(_NUMBERS), 0)
+    return chain([partial(_given, study)], repeat(choose, 2 * length))
 
 
 @contextmanager
@@ -90,7 +110,7 @@ def world_on(stage: Stage, seed: int) -> Iterator[World]:
     """A fresh world with a live model; what still runs at the end is let die."""
     stage.reset(seed)
     world = World(stage)
-    world.go_live()
+    go_live(world)
     try:
         with quiet():
             yield world

@@ -43,10 +43,12 @@ class Cloud(RuleBasedStateMachine):
         super().__init__()
         self._entered = ExitStack()
 
-    @initialize(a=_NUMBERS, b=_NUMBERS)
-    def begin(self, a: int, b: int) -> None:
-        """Every schedule begins with an upload."""
+    @initialize(a=_NUMBERS, b=_NUMBERS, studies=st.sampled_from((False, False, True)))
+    def begin(self, a: int, b: int, *, studies: bool) -> None:
+        """Every schedule begins with an upload, some with a labelled set before it."""
         self.world = self._entered.enter_context(world_on(self.on, 0))
+        if studies:
+            perform(self.world, ("study", 0, 0))
         perform(self.world, ("put", a, b))
 
     def teardown(self) -> None:

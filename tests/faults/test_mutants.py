@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.mutants import MUTANTS, Mutant, at_work
+from tests.faults.mutants import MUTANTS
+from tests.faults.mutating import Mutant, at_work
 from tests.faults.schedule import Report, run, without_losses
 from tests.faults.stage import Stage
 

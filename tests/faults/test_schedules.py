@@ -36,6 +36,16 @@ COARSE = (
     "an upload overwritten",
     "an upload deleted",
     "a function's clock is wrong",
+    "two of promote at once",
+    "a training fails",
+    "a training hangs",
+    "an evaluation is not answered",
+    "a promote event lost",
+    "a promote event doubled",
+    "a model is promoted",
+    "a model is below the floor",
+    "a model loses against the live one",
+    "an earlier model is gone back to",
 )
 
 
@@ -50,6 +60,39 @@ def test_whatever_goes_wrong_each_upload_ends_in_its_one_result(on: Stage) -> No
     assert never == []
 
 
+# Two trainings are decided on, the second against the first. The call that decides on the first is
+# held up before it writes the parameter; others have done that in its place.
+_WRITES_LATE: list[Action] = [
+    ("study", 0, 0),
+    ("retrain", 0, 2),
+    ("run", 0, 1),
+    ("train", 0, 1),
+    ("event", 0, 2),
+    ("run", 0, 1),
+    ("transform", 0, 0),
+    ("transform", 0, 0),
+    ("put", 3, 0),
+    ("wait", 1, 0),
+    ("retrain", 0, 2),
+    ("run", 0, 1),
+    ("train", 0, 0),
+    ("event", 2, 2),
+    ("run", 0, 1),
+    ("transform", 0, 0),
+    ("transform", 0, 0),
+    ("event", 0, 2),
+    ("run", 0, 44),
+    ("run", 0, 44),
+    ("run", 0, 16),
+    ("event", 0, 2),
+    ("run", 1, 1),
+    ("event", 0, 2),
+    ("run", 1, 1),
+    ("transform", 0, 0),
+    ("event", 0, 2),
+    ("run", 1, 1),
+]
+
 # What was found, in its shortest form, by what it was.
 FOUND: dict[str, list[Action]] = {
     "the newer version's event is lost, and the older one's result comes later": [
@@ -63,6 +106,33 @@ FOUND: dict[str, list[Action]] = {
         ("notify", 0, 2),
         ("put", 3, 0),
         ("notify", 0, 0),
+    ],
+    "a decision goes by an earlier live model that was written late": [
+        *_WRITES_LATE,
+        ("event", 0, 0),
+        ("put", 4, 0),
+        ("wait", 1, 0),
+        ("retrain", 0, 2),
+        ("run", 1, 1),
+        ("train", 0, 1),
+        ("event", 0, 2),
+        ("run", 1, 12),
+        ("storm", 14, 0),
+        ("run", 0, 4),
+        ("run", 1, 1),
+        ("transform", 0, 0),
+        ("transform", 0, 0),
+        ("event", 0, 2),
+        ("run", 1, 24),
+        ("run", 0, 4),
+        ("run", 1, 1),
+    ],
+    "whom somebody asks for is taken for live, but was only written late": [
+        *_WRITES_LATE,
+        ("roll_back", 2, 2),
+        ("run", 1, 20),
+        ("run", 0, 4),
+        ("run", 1, 1),
     ],
 }
 

@@ -38,4 +38,5 @@ class Moment:
 
     messages: list[Message]
     jobs: list[str]
+    trainings: list[str]
     events: list[Event]

@@ -1,6 +1,5 @@
 """One simulated world: the real handlers, moto, and everything between them that can go wrong."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +8,18 @@ from urllib.parse import urlsplit
 from botocore.awsrequest import AWSResponse
 from moto.s3.models import s3_backends
 
-from local.s3_events import ObjectChange, notification
 from tests.faults.checker import Watch
+from tests.faults.errors import SimulatorError
 from tests.faults.invocations import Invocation
+from tests.faults.live_models import LiveModels
 from tests.faults.network import Call, Order, carry_out, json_answer
-from tests.faults.sagemaker import SimulatedSageMaker
+from tests.faults.sagemaker import SimulatedSageMaker, is_evaluation
 from tests.faults.stage import Stage
-from tests.faults.uploads import Kind, Version, body_of, sequencer_of
+from tests.faults.uploads import Kind, Version, body_of
 from tests.faults.waiting import Event, Message, Moment, Storm
-from tests.functions.builders import ACCOUNT, MODEL, sqs_event
+from tests.functions.builders import ACCOUNT, sqs_event
 from tests.functions.conftest import Context
-from tomodrop.live_model import write_live_model
+from tomodrop import keys
 
 VISIBILITY_S = 360
 # Five in template.yaml: of fewer the dead-letter queue is met in short schedules too.
@@ -31,7 +31,10 @@ LAMBDA_LIMIT_S = 900
 
 @dataclass
 class World:
-    """State of the cloud around the functions, and `fired`: what went wrong how often."""
+    """State of the cloud around the functions, and `fired`: what went wrong how often.
+
+    `studies`: there is a labelled set that can be learnt.
+    """
 
     stage: Stage
     versions: dict[str, list[Version]] = field(default_factory=dict)
@@ -46,13 +49,16 @@ class World:
     hung: set[str] = field(default_factory=set)
     fired: Counter[str] = field(default_factory=Counter)
     trace: list[str] = field(default_factory=list)
+    studies: bool = False
     started: int = 0
     current: Invocation | None = None
 
     def __post_init__(self) -> None:
         self.app, self.settings = self.stage.app, self.stage.app.settings
-        self.sagemaker = SimulatedSageMaker(self.stage.read, self.stage.write, self.now)
-        self.watch = Watch(self)
+        self.sagemaker = SimulatedSageMaker(
+            self.stage.read, self.stage.write, self.now, lambda name: self.version_of(name).key
+        )
+        self.watch, self.live_models = Watch(self), LiveModels(self)
         self.stage.answer = self.answer
         self.stage.slept = self._slept
 
@@ -62,9 +68,20 @@ class World:
 
     def moment(self) -> Moment:
         """Messages that can be received, jobs that run (and do not hang), events of jobs."""
-        running = self.sagemaker.running("transform-job")
-        jobs = [name for name in running if name not in self.hung]
-        return Moment(self.visible(), jobs, self.take_events())
+        jobs, trainings = (
+            [name for name in self.sagemaker.running(kind) if name not in self.hung]
+            for kind in ("transform-job", "training-job")
+        )
+        return Moment(self.visible(), jobs, trainings, self.take_events())
+
+    def version_of(self, slice_id: str) -> Version:
+        """The version of an upload that a slice is of."""
+        for versions in self.versions.values():
+            for version in versions:
+                if slice_id.startswith(version.upload_id):
+                    return version
+        message = f"no upload has a slice {slice_id}"
+        raise SimulatorError(message)
 
     # ---- requests
 
@@ -87,8 +104,10 @@ class World:
             status, content = self.sagemaker.answer(call.operation, body)
             return json_answer(str(call.request.url), status, content)
         answer = self.stage.to_moto(call)
-        if self._changes_results(call) or call.operation == "PutParameter":
+        if self._changes_results(call):
             self.watch.look()
+        if call.operation == "PutParameter":
+            self.live_models.look()
         return answer
 
     def _changes_results(self, call: Call) -> bool:
@@ -123,6 +142,7 @@ class World:
             deadline=self.now() + limit_s,
             skew_s=self.skews.get(function, 0),
             payload=payload,
+            lives=len(self.live_models.lives),
         )
         self.invocations.append(invocation)
         if any(other.function == function for other in self.invocations[:-1]):
@@ -163,6 +183,7 @@ class World:
         for body in self.stage.take_sent():
             self.queue.append(Message(body))
         self.watch.raise_broken()
+        self.live_models.raise_broken()
 
     def _ended(self, invocation: Invocation) -> None:
         if invocation.function == "intake":
@@ -173,10 +194,14 @@ class World:
                 self.events.append(Event(event.function, event.payload, event.tries + 1))
             else:
                 self.fired["an event given up"] += 1
+        elif isinstance(invocation.payload, Event) and "rollback_to" in invocation.payload.payload:
+            target = invocation.payload.payload["rollback_to"]
+            self.live_models.asked(target, invocation.answer, invocation.lives)
 
     def advance(self, seconds: float, *, lands_late: bool = False) -> None:
         """Let time pass. Invocations past their limit die; `lands_late`: a last request arrives."""
         self.stage.clock.advance(seconds)
+        self.fired["a training runs out of time"] += self.sagemaker.stop_overlong()
         for invocation in [one for one in self.invocations if one.deadline < self.now()]:
             self.fired["an invocation timed out"] += 1
             self.step(invocation, Order.DIE_AFTER if lands_late else Order.DIE_BEFORE)
@@ -188,36 +213,20 @@ class World:
         # S3 knows the order of two puts in one second; moto goes by their times.
         self.stage.clock.advance(0.01)
         rank = sum(len(versions) for versions in self.versions.values())
-        body = body_of(rank, kind)
+        body = body_of(rank, kind, is_labelled=key.startswith(keys.LABELLED))
         bucket = self.settings.uploads_bucket
         stored = s3_backends[ACCOUNT]["aws"].put_object(bucket, key, body)
         etag = stored.etag.strip('"')
         version = Version(key, rank, kind, body, stored.version_id, etag, self.now())
         self.versions.setdefault(key, []).append(version)
         self.deleted.discard(key)
-        self.notifications.append(self._notification(version))
+        self.notifications.append(version.notification(bucket, self.stage.clock.now))
 
     def delete(self, key: str) -> None:
         """A user deletes an upload."""
         self.stage.clock.advance(0.01)
         self.app.s3.delete_object(Bucket=self.settings.uploads_bucket, Key=key)
         self.deleted.add(key)
-
-    def _notification(self, version: Version) -> str:
-        change = ObjectChange(
-            event_name="s3:ObjectCreated:Put",
-            event_time=self.stage.clock.now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            region="us-east-1",
-            account=ACCOUNT,
-            bucket=self.settings.uploads_bucket,
-            configuration_id="simulated",
-            key=version.key,
-            version_id=version.version_id,
-            etag=version.etag,
-            size=len(version.body),
-            sequencer=sequencer_of(version.rank),
-        )
-        return json.dumps(notification(change))
 
     def message(self, body: str) -> Message:
         """A new message."""
@@ -263,27 +272,12 @@ class World:
     def take_events(self) -> list[Event]:
         """Events that can be delivered, also those of jobs that ended just now."""
         for payload in self.sagemaker.outbox:
-            kind = payload["detail-type"]
-            self.events.append(Event("collect" if "Transform" in kind else "promote", payload))
+            name = payload["detail"].get("TransformJobName")
+            is_batch = name is not None and not is_evaluation(name)
+            self.events.append(Event("collect" if is_batch else "promote", payload))
         self.sagemaker.outbox.clear()
         return self.events
 
     def deliver(self, event: Event) -> Invocation:
         """Call the function that an event is for."""
         return self.invoke(event.function, event, event.payload)
-
-    # ---- the model
-
-    def go_live(self) -> None:
-        """A model is live from the start."""
-        artefact = (self.settings.work_bucket, "training/first/output/model.tar.gz")
-        self.stage.write(*artefact, b"weights")
-        write_live_model(self.app, MODEL)
-        self.app.sagemaker.create_model(
-            ModelName=MODEL.model_name,
-            PrimaryContainer={
-                "Image": self.settings.algorithm_image,
-                "ModelDataUrl": f"s3://{artefact[0]}/{artefact[1]}",
-            },
-            ExecutionRoleArn=self.settings.sagemaker_role_arn,
-        )
