@@ -26,8 +26,8 @@ def server(module: str, *arguments: str) -> Iterator[str]:
         started.stdout.read()
 
 
-def measure_against(url: str, module: str) -> Any:
-    """What `python -m module --measure` says in its last line, as JSON, with AWS at this URL."""
+def measure_against(url: str, module: str, *arguments: str) -> Any:
+    """What `python -m module --measure …` says in its last line, as JSON, with AWS at this URL."""
     environment = os.environ | {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "testing",
@@ -35,7 +35,7 @@ def measure_against(url: str, module: str) -> Any:
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     done = subprocess.run(
-        [sys.executable, "-m", module, "--measure"],
+        [sys.executable, "-m", module, "--measure", *arguments],
         cwd=REPOSITORY,
         env=environment,
         check=True,

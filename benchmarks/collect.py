@@ -15,13 +15,11 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.apart import REPOSITORY, measure_against, server
 from local.gateway import Gateway
 from local.moto_server import MotoServer
 from tomodrop import keys
@@ -42,7 +41,7 @@ from tomodrop.live_model import LiveModel
 from tomodrop.settings import Settings
 from tomodrop.slices import IndexLine, Source, write_lines
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+MODULE = "benchmarks.collect"
 RESULT = REPOSITORY / "benchmarks" / "results" / "collect.md"
 LIMIT_S = 900
 JOB = JobName("tomodrop", "20261124T153900Z", "0000", 1)
@@ -71,22 +70,9 @@ SETTINGS = Settings.model_construct(
 
 def serve() -> None:
     """Print where moto listens, and serve until standard input ends."""
-    with MotoServer(Gateway({})) as server:
-        print(server.url, flush=True)
+    with MotoServer(Gateway({})) as served:
+        print(served.url, flush=True)
         sys.stdin.read()
-
-
-@contextmanager
-def moto() -> Iterator[str]:
-    """An S3 and a DynamoDB in a process of their own."""
-    command = [sys.executable, "-m", "benchmarks.collect", "--serve"]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        yield server.stdout.readline().strip()
-        server.stdin.close()
 
 
 def create_resources(app: App) -> None:
@@ -201,28 +187,18 @@ def _resident_mib(field: str) -> float:
     return int(kibi) / 1024
 
 
-def in_a_process(count: int, url: str, kind: str) -> Any:
-    """What a process of its own measured."""
-    command = [sys.executable, "-m", "benchmarks.collect", "--measure", str(count), kind]
-    environment = os.environ | {"AWS_ENDPOINT_URL": url}
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(count: int, rounds: int) -> str:
     """A row of the table."""
     found: list[tuple[Any, Any]] = []
     for number in range(rounds):
-        with moto() as url:
+        with server(MODULE, "--serve") as url:
             os.environ["AWS_ENDPOINT_URL"] = url
             app = connect(SETTINGS)
             create_resources(app)
             lay_out(app, count)
             # In turn: what comes second finds a warm server.
             kinds = ("bare", "whole") if number % 2 else ("whole", "bare")
-            measured = {kind: in_a_process(count, url, kind) for kind in kinds}
+            measured = {kind: measure_against(url, MODULE, str(count), kind) for kind in kinds}
             found.append((measured["whole"], measured["bare"]))
 
     def middle(value: Callable[[Any, Any], float]) -> float:

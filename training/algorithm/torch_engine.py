@@ -18,7 +18,6 @@ from training.algorithm.shared_batches import SharedBatches
 
 Shape: TypeAlias = tuple[int, int, int]
 
-
 BATCH = 8
 """Images per call on a GPU. A batch transform has at most 16 requests under way with SageMaker's
 default payload: one half is computed while the other is fetched and decoded."""
